@@ -1,0 +1,97 @@
+"""What an engine is. The worker, its commands and the contract tests know engines only by this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from ..spec import ContainerSpec, LimitChanges, LimitReading
+
+
+class NamespaceView(msgspec.Struct, frozen=True):
+    """``inode`` 0 when there is no process to read it from; ``initial`` when it is the host's own."""
+
+    inode: int
+    mode: str
+    initial: bool = False
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """A container as every layer above sees it and as the API sends it. Times are Unix seconds (float)."""
+
+    id: str
+    node: str
+    engine: str
+    name: str
+    state: str  # created | running | paused | exited | unknown
+    image: str
+    command: tuple[str, ...] = ()
+    pid: int = 0  # host pid of its first process; 0 when it has none
+    namespaces: dict[str, NamespaceView] = {}
+    limits: dict[str, LimitReading] = {}
+    exit_code: int | None = None  # 128 + signal when a signal ended it
+    reason: str = ""  # in words: "OOM killed", "killed by SIGKILL", "exited 1", …
+    created_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    owner: str = ""  # the user who made it; "" for containers made outside
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    user_map: str = ""  # for example "0 1000000 65536"; "" when it is the host's
+    cgroups: dict[str, str] = {}  # controller → absolute cgroup directory; "" is the v2 one
+
+
+class ExecResult(msgspec.Struct, frozen=True):
+    exit_code: int
+    stdout: str
+    stderr: str
+    truncated: bool = False
+
+
+class Terminal(Protocol):
+    """A shell with a pty. ``fd`` is read and written by whoever gets it; closing it hangs the shell up."""
+
+    fd: int
+
+    async def resize(self, rows: int, columns: int) -> None: ...
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    name: str
+    available: bool
+    detail: str  # version, or why it is not available
+    hint: str = ""
+
+
+Changed = Callable[[str], None]  # called with a container's id whenever it may have changed, appeared or gone
+
+
+class Engine(Protocol):
+    """All methods raise errors of ``containers_app.errors``. ``get`` of an unknown id raises NotFound."""
+
+    name: str
+
+    async def open(self, changed: Changed) -> None: ...
+    async def close(self) -> None: ...
+    def status(self) -> EngineStatus: ...
+    def owns(self, container_id: str) -> bool: ...
+    def all(self) -> list[Container]: ...
+    def get(self, container_id: str) -> Container: ...
+    async def create(self, spec: ContainerSpec, owner: str) -> Container: ...
+    async def start(self, container_id: str) -> None: ...
+    async def stop(self, container_id: str, timeout: float) -> None: ...
+    async def kill(self, container_id: str, signal: int) -> None: ...
+    async def restart(self, container_id: str, timeout: float) -> None: ...
+    async def pause(self, container_id: str) -> None: ...
+    async def resume(self, container_id: str) -> None: ...
+    async def remove(self, container_id: str, force: bool) -> None: ...
+    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult: ...
+    async def open_terminal(self, container_id: str, argv: tuple[str, ...], rows: int, columns: int) -> Terminal: ...
+    def read_limits(self, container_id: str) -> dict[str, LimitReading]: ...
+    async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]: ...
+    async def logs(self, container_id: str, tail: int) -> str: ...
+    def commands(self, container_id: str) -> list[str]: ...
+    def security(self, container_id: str) -> dict[str, Any]: ...

@@ -1,0 +1,166 @@
+"""The only ctypes of the project: constants, structs, and one short function per system call.
+
+Imports the standard library only, because the keeper runs it between clone and exec. ``PyDLL`` keeps the GIL: the
+process that calls ``clone3`` here is single-threaded, and the child goes on as that same interpreter.
+Every function raises ``OSError`` with errno and the call's name. Sources: the man page of each call, section 2.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+# x86_64 and aarch64 share every number above 424 (the unified table).
+_MACHINE = os.uname().machine
+_NR = {
+    "pivot_root": 155 if _MACHINE == "x86_64" else 41,
+    "capset": 126 if _MACHINE == "x86_64" else 91,
+    "keyctl": 250 if _MACHINE == "x86_64" else 219,
+    "seccomp": 317 if _MACHINE == "x86_64" else 277,
+    "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
+    "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
+}  # fmt: skip
+
+CLONE_NEWTIME, CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x80, 0x20000, 0x2000000, 0x4000000
+CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
+CLONE_PIDFD, CLONE_INTO_CGROUP = 0x1000, 0x200000000
+CLONE_FLAGS = {
+    "mnt": CLONE_NEWNS, "uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "pid": CLONE_NEWPID, "net": CLONE_NEWNET,
+    "user": CLONE_NEWUSER, "cgroup": CLONE_NEWCGROUP, "time": CLONE_NEWTIME,
+}  # fmt: skip
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
+MS_MOVE, MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 8192, 16384, 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
+MNT_DETACH = 2
+
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_RECURSIVE, AT_EMPTY_PATH = 1, os.O_CLOEXEC, 0x8000, 0x1000
+MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
+FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
+FSOPEN_CLOEXEC = FSMOUNT_CLOEXEC = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_IDMAP = 1, 2, 4, 8, 0x100000
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 24, 36
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_SET_NAME = 38, 47, 4, 15
+SECCOMP_SET_MODE_FILTER = 1
+KEYCTL_JOIN_SESSION_KEYRING = 1
+CLOSE_RANGE_CLOEXEC = 4
+
+
+def _check(result: int, name: str, path: str | bytes | None = None) -> int:
+    """The one funnel through which a failed call becomes an exception."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}", path)
+    return result
+
+
+def _path(path: str | bytes | None) -> bytes | None:
+    return os.fsencode(path) if path is not None else None
+
+
+def clone3(flags: int, *, exit_signal: int = 17, cgroup_fd: int = -1) -> tuple[int, int]:
+    """Fork with namespaces. Returns (pid, pidfd) in the parent and (0, -1) in the child."""
+    pidfd = ctypes.c_int(-1)
+    flags |= CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0)
+    # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
+    args = struct.pack("=11Q", flags, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
+    buffer = ctypes.create_string_buffer(args, len(args))
+    pid = _check(_syscall(_NR["clone3"], buffer, ctypes.c_size_t(len(args))), "clone3")
+    return (pid, pidfd.value) if pid else (0, -1)
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(fd: int, kind: int = 0) -> None:
+    """``fd`` is a namespace, or a pidfd with ``kind`` a set of CLONE_NEW flags to join at once."""
+    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
+    _check(_libc.mount(_path(source), _path(target), _path(kind), ctypes.c_ulong(flags), _path(data)), "mount", target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    _check(_libc.umount2(_path(target), ctypes.c_int(flags)), "umount2", target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    _check(_syscall(_NR["pivot_root"], _path(new_root), _path(put_old)), "pivot_root", new_root)
+
+
+def open_tree(dirfd: int, path: str, flags: int) -> int:
+    return _check(_syscall(_NR["open_tree"], dirfd, _path(path), ctypes.c_uint(flags)), "open_tree", path)
+
+
+def move_mount(from_fd: int, to_dirfd: int, to_path: str, flags: int = MOVE_MOUNT_F_EMPTY_PATH) -> None:
+    _check(_syscall(_NR["move_mount"], from_fd, b"", to_dirfd, _path(to_path), ctypes.c_uint(flags)), "move_mount", to_path)
+
+
+def mount_setattr(fd: int, *, set_: int = 0, clear: int = 0, userns_fd: int = 0, recursive: bool = False) -> None:
+    buffer = ctypes.create_string_buffer(struct.pack("=4Q", set_, clear, 0, userns_fd), 32)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _check(_syscall(_NR["mount_setattr"], fd, b"", flags, buffer, ctypes.c_size_t(32)), "mount_setattr")
+
+
+def fsopen(kind: str) -> int:
+    return _check(_syscall(_NR["fsopen"], _path(kind), FSOPEN_CLOEXEC), "fsopen")
+
+
+def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
+    _check(_syscall(_NR["fsconfig"], fd, command, _path(key), _path(value), aux), f"fsconfig {key or 'create'}")
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    return _check(_syscall(_NR["fsmount"], fd, FSMOUNT_CLOEXEC, attributes), "fsmount")
+
+
+def openat2(dirfd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    buffer = ctypes.create_string_buffer(struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve), 24)
+    return _check(_syscall(_NR["openat2"], dirfd, _path(path), buffer, ctypes.c_size_t(24)), "openat2", path)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
+    _check(_syscall(_NR["close_range"], ctypes.c_uint(first), ctypes.c_uint(last), flags), "close_range")
+
+
+def prctl(option: int, value: int = 0, third: int = 0) -> int:
+    zero = ctypes.c_ulong(0)
+    return _check(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(third), zero, zero), "prctl")
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set this process's capability sets; each is a bit mask of capability numbers (version 3 of the ABI)."""
+    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
+    low, high = 0xFFFFFFFF, 32
+    data = struct.pack("=6I", effective & low, permitted & low, inheritable & low,
+                       effective >> high, permitted >> high, inheritable >> high)  # fmt: skip
+    _check(_syscall(_NR["capset"], header, ctypes.create_string_buffer(data, 24)), "capset")
+
+
+def seccomp(program: bytes) -> None:
+    """Load a compiled BPF program (an array of struct sock_filter, 8 bytes each)."""
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)), 16)
+    _check(_syscall(_NR["seccomp"], SECCOMP_SET_MODE_FILTER, 0, fprog), "seccomp")
+
+
+def join_new_session_keyring() -> None:
+    _check(_syscall(_NR["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None), "keyctl")
+
+
+def pidfd_open(pid: int) -> int:
+    return os.pidfd_open(pid)
+
+
+def sethostname(name: str) -> None:
+    raw = os.fsencode(name)
+    _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")

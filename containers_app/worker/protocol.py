@@ -1,0 +1,256 @@
+"""The words between web and worker, and their frames. Both sides import this; nobody else speaks it.
+
+    web (client)                                worker (server)
+    ── connect; SO_PEERCRED is held against the policy, else the connection is closed
+    Hello(version)              ───────────▶
+                                ◀───────────    Hello(version, node)      another version: Failure, close
+    Request(id, Command)        ───────────▶
+                                ◀───────────    Reply(id, result) (+ one fd by SCM_RIGHTS when has_fd)
+                                             or Failure(id, code, message, hint, status)
+    Request(id, Subscribe)      ───────────▶
+                                ◀───────────    Reply(id, …), then Push(topic, payload) until the connection ends
+
+A frame is a 4-byte big-endian length and that many bytes of MessagePack. A length over the bound, a frame that does
+not decode, an unknown command or a wrong type is answered by a Failure (with id 0 when no id could be read) and, where
+the stream can no longer be trusted (length over the bound, half a frame), by closing the connection.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..spec import ContainerSpec, LimitValue
+
+VERSION = 1
+MAX_REQUEST = 1 << 20  # bytes; a spec is at most about 200 KB
+MAX_REPLY = 32 << 20  # bytes; 1,000 containers are about 2 MB
+TOPICS = ("containers", "stats", "events")
+
+
+class Command(msgspec.Struct, frozen=True, tag=True, tag_field="command", forbid_unknown_fields=True):
+    """A registered command; the class name is the word on the wire. Nothing else runs as root."""
+
+
+class ListContainers(Command, frozen=True): ...
+
+
+class GetContainer(Command, frozen=True):
+    id: str
+
+
+class CreateContainer(Command, frozen=True):
+    spec: ContainerSpec
+    owner: str
+
+
+class StartContainer(Command, frozen=True):
+    id: str
+
+
+class StopContainer(Command, frozen=True):
+    id: str
+    timeout: float = 10.0  # seconds until SIGKILL
+
+
+class KillContainer(Command, frozen=True):
+    id: str
+    signal: int = 9
+
+
+class RestartContainer(Command, frozen=True):
+    id: str
+    timeout: float = 10.0
+
+
+class PauseContainer(Command, frozen=True):
+    id: str
+
+
+class ResumeContainer(Command, frozen=True):
+    id: str
+
+
+class RemoveContainer(Command, frozen=True):
+    id: str
+    force: bool = False
+
+
+class ExecuteCommand(Command, frozen=True):
+    id: str
+    argv: tuple[str, ...]
+    timeout: float = 60.0
+
+
+class OpenTerminal(Command, frozen=True):
+    """The reply is a TerminalOpened and carries the terminal's fd."""
+
+    id: str
+    argv: tuple[str, ...] = ()  # () asks for the best shell that the container has
+    rows: int = 24
+    columns: int = 80
+
+
+class ResizeTerminal(Command, frozen=True):
+    """Only for terminals whose fd is no tty (``TerminalOpened.is_tty`` false); else the holder sets the size itself."""
+
+    terminal: str
+    rows: int
+    columns: int
+
+
+class ReadLimits(Command, frozen=True):
+    id: str
+
+
+class UpdateLimits(Command, frozen=True):
+    id: str
+    changes: dict[str, LimitValue | None]
+
+
+class ReadProcesses(Command, frozen=True):
+    id: str
+
+
+class ReadNamespaces(Command, frozen=True):
+    id: str
+
+
+class ReadGraph(Command, frozen=True): ...
+
+
+class ReadStats(Command, frozen=True):
+    id: str
+
+
+class ReadLogs(Command, frozen=True):
+    id: str
+    tail: int = 1000  # lines
+
+
+class ReadCommands(Command, frozen=True):
+    id: str
+
+
+class ReadSecurity(Command, frozen=True):
+    id: str
+
+
+class PreviewCommands(Command, frozen=True):
+    """The shell commands that would make this container; nothing is made."""
+
+    spec: ContainerSpec
+
+
+class ReadHost(Command, frozen=True): ...
+
+
+class ListImages(Command, frozen=True): ...
+
+
+class ListNetworks(Command, frozen=True): ...
+
+
+class ListEvents(Command, frozen=True):
+    after: int = 0  # event sequence number
+    limit: int = 200
+
+
+class Subscribe(Command, frozen=True):
+    topics: tuple[str, ...]
+
+
+AnyCommand = (
+    ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
+    | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
+    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadLogs | ReadCommands | ReadSecurity
+    | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+)  # fmt: skip
+
+
+class TerminalOpened(msgspec.Struct, frozen=True):
+    terminal: str
+    is_tty: bool
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node."""
+
+    sequence: int
+    time: float
+    node: str
+    container: str
+    name: str
+    engine: str
+    action: str  # created started stopped killed exited oom paused resumed removed limits …
+    detail: str = ""
+
+
+class Stats(msgspec.Struct, frozen=True, array_like=True):
+    """One container's second. None is "unknown", never 0. CPU is in cores, the rest in bytes, counts and shares."""
+
+    cpu: float | None
+    memory: int | None
+    pids: int | None
+    memory_limit: int | None
+    cpu_limit: float | None
+    pids_limit: int | None
+    throttled: float | None  # share of the CPU periods in which it was held back, 0 to 1
+    io_read: float | None  # bytes per second
+    io_write: float | None
+    net_in: float | None  # bytes per second, counted once per network namespace
+    net_out: float | None
+
+
+class HostStats(msgspec.Struct, frozen=True):
+    cpu: float | None  # cores in use
+    cpus: int
+    memory: int | None  # bytes in use (total − available)
+    memory_total: int
+    load: float
+    pressure: dict[str, float]  # resource → avg10 "some" in per cent, where the kernel has PSI
+
+
+class StatsFrame(msgspec.Struct, frozen=True):
+    time: float
+    host: HostStats
+    rows: dict[str, Stats]
+
+
+class ContainersChanged(msgspec.Struct, frozen=True):
+    """``containers`` appeared or changed; ``removed`` are ids that are gone."""
+
+    containers: tuple[msgspec.Raw, ...]  # encoded base.Container
+    removed: tuple[str, ...] = ()
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    version: int
+    node: str = ""
+
+
+class Request(msgspec.Struct, frozen=True, tag=True):
+    id: int
+    body: msgspec.Raw  # one of AnyCommand
+
+
+class Reply(msgspec.Struct, frozen=True, tag=True):
+    id: int
+    result: msgspec.Raw
+    has_fd: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    id: int
+    code: str
+    message: str
+    hint: str
+    status: int
+
+
+class Push(msgspec.Struct, frozen=True, tag=True):
+    topic: str
+    payload: msgspec.Raw  # ContainersChanged | StatsFrame | Event, by topic
+
+
+FromWorker = Hello | Reply | Failure | Push
+FromWeb = Hello | Request
