@@ -1,0 +1,59 @@
+"""Control groups: one set of functions over cgroup v1, v2 and hosts that have both.
+
+    choose() ── reads once what is mounted ──▶ RoutedCgroups ── each controller goes to ──▶ v1.py | v2.py ──▶ files.py
+                                                                                            (conversions: values.py)
+
+A *group* is a name like "terrarium-ab12cd/3f0c…"; *paths* are its directories: controller → absolute directory, and ""
+→ its directory in the v2 hierarchy where one is mounted. Limits have the names, units and meaning of ``spec.LIMITS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ...errors import Unsupported
+from ...spec import LimitValue
+from . import files
+from .files import Counters
+from .routed import RoutedCgroups
+
+Paths = Mapping[str, str]
+
+
+class Cgroups(Protocol):
+    """All calls block for microseconds, but: freeze (at most 1 s), remove (at most 0.5 s), update of memory (reclaim).
+
+    NotFound: the group is gone. KernelRefused: the kernel said no, in words, and nothing has changed. Unsupported: this
+    host can't. ``read`` gives (kernel's value, effective value) per limit, None for "no limit".
+    """
+
+    version: str  # v1 | v2 | hybrid
+    controllers: Mapping[str, str]  # controller → the root directory of the hierarchy that it is mounted in
+
+    def paths(self, group: str) -> dict[str, str]: ...
+    def paths_of(self, pid: int) -> dict[str, str]: ...
+    def create(self, group: str, limits: Mapping[str, LimitValue]) -> dict[str, str]: ...
+    def procs_files(self, paths: Paths) -> list[str]: ...
+    def read(self, paths: Paths) -> dict[str, tuple[LimitValue | None, LimitValue | None]]: ...
+    def update(self, paths: Paths, changes: Mapping[str, LimitValue | None]) -> None: ...
+    def locked(self) -> dict[str, str]: ...
+    def maximums(self) -> dict[str, float]: ...
+    def freeze(self, paths: Paths) -> None: ...
+    def thaw(self, paths: Paths) -> None: ...
+    def frozen(self, paths: Paths) -> bool: ...
+    def kill(self, paths: Paths) -> None: ...
+    def pids(self, paths: Paths) -> list[int]: ...
+    def oom_kills(self, paths: Paths) -> int: ...
+    def remove(self, paths: Paths) -> None: ...
+    def populated(self, paths: Paths) -> bool: ...
+    def counters(self, paths: Paths) -> Counters: ...
+    def describe(self, group: str, limits: Mapping[str, LimitValue]) -> list[str]: ...
+
+
+def choose(root: str = "/sys/fs/cgroup", proc: str = "/proc") -> Cgroups:
+    """What this host has. The only place that asks "v1 or v2?". Raises Unsupported when there is nothing mounted."""
+    mounts = files.mounts(root, proc)
+    if not mounts:
+        raise Unsupported(f"No control groups are mounted at {root}.", hint="Mount them: mount -t cgroup2 none /sys/fs/cgroup")
+    return RoutedCgroups(mounts, proc)

@@ -1,0 +1,333 @@
+"""The one implementation of ``Cgroups``: sends each controller's work to the back-end of the hierarchy it is mounted in.
+
+A group is made in every hierarchy that has one of our controllers, and in the v2 hierarchy of a hybrid host too, because
+kill, freeze and pressure work there without any controller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+
+from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
+from ...spec import LIMITS, LimitValue
+from . import files, v1, v2, values
+from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
+
+V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer", "devices")
+V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)*", re.ASCII)
+Paths = Mapping[str, str]
+
+
+class RoutedCgroups:
+    def __init__(self, mounts: Iterable[Mount], proc: str = "/proc") -> None:
+        self._proc = proc
+        self._routes: dict[str, Mount] = {}  # controller ("" is the v2 hierarchy itself) → where it is mounted
+        for mount in mounts:
+            wanted = V1_CONTROLLERS if mount.version == 1 else ("", *V2_CONTROLLERS)
+            for controller in (*mount.controllers, *([""] if mount.version == 2 else [])):
+                if controller in wanted:
+                    self._routes.setdefault(controller, mount)
+        self._hierarchies: dict[str, tuple[Mount, ModuleType, tuple[str, ...]]] = {
+            mount.directory: (
+                mount,
+                v1 if mount.version == 1 else v2,
+                tuple(name for name, other in self._routes.items() if name and other.directory == mount.directory),
+            )
+            for mount in self._routes.values()
+        }
+        versions = {mount.version for mount in self._routes.values()}
+        self.version = "hybrid" if len(versions) == 2 else f"v{min(versions, default=1)}"
+        self.controllers: Mapping[str, str] = {name: mount.directory for name, mount in self._routes.items() if name}
+        self._prepared: set[str] = set()
+
+    # -- where ---------------------------------------------------------------------------------------------------
+
+    def paths(self, group: str) -> dict[str, str]:
+        if not _GROUP.fullmatch(group):
+            raise InvalidInput(f"{group!r} is not a name of a control group.", hint="For example terrarium-ab12cd/3f0c.")
+        return {controller: f"{mount.directory}/{group}" for controller, mount in self._routes.items()}
+
+    def paths_of(self, pid: int) -> dict[str, str]:
+        """The groups that any process is in. Those in a hierarchy's root have that root as their directory."""
+        data = files.read_all(f"{self._proc}/{pid}/cgroup")
+        if not data:
+            raise NotFound(f"There is no process {pid}.", hint="It may just have ended.")
+        found: dict[str, str] = {}
+        for line in data.decode(errors="surrogateescape").splitlines():
+            _, names, group = line.split(":", 2)
+            for controller in names.split(","):
+                self._add_path(found, controller, group)
+                if controller == "":  # in v2 every controller's directory is this one
+                    for name in V2_CONTROLLERS:
+                        if (mount := self._routes.get(name)) and mount.version == 2:
+                            self._add_path(found, name, group)
+        return found
+
+    def _add_path(self, found: dict[str, str], controller: str, group: str) -> None:
+        mount = self._routes.get(controller)
+        if mount is None:
+            return
+        root = mount.root.rstrip("/")
+        if group != root and not group.startswith(root + "/"):
+            return  # outside of what is mounted here
+        found[controller] = (mount.directory + group[len(root) :]).rstrip("/")
+
+    def _own(self, paths: Paths) -> dict[str, str]:
+        """Without the hierarchies' roots: those hold the whole machine and are never killed, frozen or counted."""
+        return {name: path for name, path in paths.items() if path != self._root(name)}
+
+    def _root(self, controller: str) -> str:
+        mount = self._routes.get(controller)
+        return mount.directory if mount else ""
+
+    def _backend(self, controller: str) -> ModuleType:
+        return self._hierarchies[self._routes[controller].directory][1]
+
+    def procs_files(self, paths: Paths) -> list[str]:
+        """The files to write a pid into, one per hierarchy."""
+        return [path + "/cgroup.procs" for path in dict.fromkeys(paths.values())]
+
+    # -- making and removing -------------------------------------------------------------------------------------
+
+    def create(self, group: str, limits: Mapping[str, LimitValue]) -> dict[str, str]:
+        """Make the group everywhere with its limits, or nothing at all. An empty left-over of it is replaced.
+
+        Conflict: it exists and has processes.
+        """
+        paths = self.paths(group)
+        self._refuse_locked(limits)
+        made: list[str] = []
+        try:
+            for root, (mount, backend, controllers) in self._hierarchies.items():
+                directory = f"{root}/{group}"
+                self._make(mount, backend, controllers, group)
+                made.append(directory)
+                backend.ready(directory, controllers)
+            self._write(self._plan(limits, paths, fresh=True))
+        except OSError as error:
+            self._remove_made(made)
+            raise files.no_access(str(error.filename), error) from None
+        except TerrariumError:
+            self._remove_made(made)
+            raise
+        return paths
+
+    def _remove_made(self, made: list[str]) -> None:
+        for directory in made:
+            files.remove(directory)
+
+    def _make(self, mount: Mount, backend: ModuleType, controllers: tuple[str, ...], group: str) -> None:
+        directory = f"{mount.directory}/{group}"
+        parent = os.path.dirname(directory)
+        if parent not in self._prepared:
+            self._prepare(mount, backend, controllers, group)
+        try:
+            os.mkdir(directory, 0o755)
+        except FileNotFoundError:  # the parent was removed by someone
+            self._prepare(mount, backend, controllers, group)
+            os.mkdir(directory, 0o755)
+        except FileExistsError:
+            try:
+                files.remove(directory)
+            except Conflict:
+                raise Conflict(f"The control group {group} is in use.", hint="Stop what runs in it first.") from None
+            os.mkdir(directory, 0o755)
+
+    def _prepare(self, mount: Mount, backend: ModuleType, controllers: tuple[str, ...], group: str) -> None:
+        parent = mount.directory
+        for name in group.split("/")[:-1]:
+            backend.prepare(parent, f"{parent}/{name}", controllers)
+            parent = f"{parent}/{name}"
+        self._prepared.add(parent)
+
+    def remove(self, paths: Paths) -> None:
+        """rmdir everywhere, with everything below. Waits a moment for killed processes; Conflict when they stay."""
+        for directory in dict.fromkeys(self._own(paths).values()):
+            files.remove(directory)
+            self._prepared.discard(directory)
+
+    def describe(self, group: str, limits: Mapping[str, LimitValue]) -> list[str]:
+        """Shell commands that do what ``create`` does."""
+        paths = self.paths(group)
+        commands: list[str] = []
+        for root, (_, backend, controllers) in self._hierarchies.items():
+            parent = root
+            for name in group.split("/")[:-1]:
+                commands += backend.prepare_commands(parent, f"{parent}/{name}", controllers)
+                parent = f"{parent}/{name}"
+            commands.append(f"mkdir {root}/{group}")
+        return commands + [write.describe() for write in self._plan(limits, paths, fresh=True)]
+
+    # -- limits --------------------------------------------------------------------------------------------------
+
+    def locked(self) -> dict[str, str]:
+        """Limits that this host can't enforce → why, in words."""
+        return {limit: reason for limit in LIMITS if (reason := self._reason(limit))}
+
+    def maximums(self) -> dict[str, float]:
+        """The host's own size, as the end of each slider. Swap is missing where the host has none."""
+        memory: dict[str, int] = {}
+        for line in (files.read_or_none(self._proc + "/meminfo") or b"").decode().splitlines():
+            name, _, rest = line.partition(":")
+            if name in ("MemTotal", "SwapTotal"):
+                memory[name] = int(rest.split()[0]) * 1024
+        online = values.cpu_list((files.read_or_none("/sys/devices/system/cpu/online") or b"0").decode())
+        most = [
+            int(data)
+            for name in ("pid_max", "threads-max")
+            if (data := files.read_or_none(f"{self._proc}/sys/kernel/{name}")) is not None
+        ]
+        found: dict[str, float] = {"cpu": len(online), "cpu_weight": 10_000, "cpuset": max(online)}
+        if total := memory.get("MemTotal"):
+            found |= {"memory": total, "memory_high": total, "memory_low": total}
+        if swap := memory.get("SwapTotal"):
+            found["swap"] = swap
+        if most:
+            found["pids"] = min(most)
+        return found
+
+    def read(self, paths: Paths) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
+        """Every limit of spec.LIMITS → (kernel's value, effective value). NotFound when the group is gone."""
+        if not any(map(os.path.isdir, dict.fromkeys(paths.values()))):
+            raise files.gone()
+        found: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
+        for limit in LIMITS:
+            controller = LIMIT_CONTROLLERS[limit]
+            directory = paths.get(controller)
+            if directory is None or controller not in self._routes:
+                found[limit] = (None, None)
+                continue
+            backend = self._backend(controller)
+            ancestors = self._ancestors(controller, directory)
+            found[limit] = (backend.kernel_value(limit, directory), backend.effective_value(limit, ancestors))
+        return found
+
+    def _ancestors(self, controller: str, directory: str) -> list[str]:
+        """The group first, the mount's root last."""
+        root = self._root(controller)
+        found = [directory]
+        while len(directory) > len(root):
+            directory = directory[: directory.rindex("/")]
+            found.append(directory)
+        return found
+
+    def update(self, paths: Paths, changes: Mapping[str, LimitValue | None]) -> None:
+        """Set (or clear, with None) all of ``changes`` or none of them. KernelRefused says in words why not."""
+        self._refuse_locked(changes)
+        with files.vanishing():
+            plan = self._plan(changes, paths, fresh=False)
+        self._write(plan)
+
+    def _plan(self, changes: Mapping[str, LimitValue | None], paths: Paths, *, fresh: bool) -> list[Write]:
+        """Clearing a limit that is not there is left out: it is clear."""
+        mine: dict[ModuleType, dict[str, LimitValue | None]] = {v1: {}, v2: {}}
+        for limit, value in changes.items():
+            if LIMIT_CONTROLLERS[limit] in paths and not (value is None and self._reason(limit)):
+                mine[self._backend(LIMIT_CONTROLLERS[limit])][limit] = value
+        return [write for backend, part in mine.items() if part for write in backend.plan(part, paths, fresh)]
+
+    def _refuse_locked(self, changes: Mapping[str, LimitValue | None]) -> None:
+        """Clearing what can't be set is fine: there is no such limit."""
+        for limit, value in changes.items():
+            if limit not in LIMITS:
+                raise InvalidInput(f"There is no limit called {limit!r}.", hint="Limits are " + ", ".join(LIMITS) + ".")
+            if value is not None and (reason := self._reason(limit)):
+                raise Unsupported(f"{LIMITS[limit].label} can't be limited here. {reason}", hint="Leave this limit out.")
+
+    def _reason(self, limit: str) -> str:
+        """Why this host can't enforce the limit, "" if it can."""
+        controller = LIMIT_CONTROLLERS[limit]
+        if controller not in self._routes:
+            return f"The {controller} controller of control groups is not available on this host."
+        reason: str = self._backend(controller).locked(limit, self._root(controller))
+        return reason
+
+    def _write(self, plan: list[Write]) -> None:
+        done: list[Write] = []
+        for write in plan:
+            try:
+                files.write(write.path, write.value)
+            except OSError as error:
+                self._put_back(done)
+                raise self._backend(LIMIT_CONTROLLERS[write.limit]).explain(write, error) from None
+            done.append(write)
+
+    def _put_back(self, done: list[Write]) -> None:
+        """In the opposite order. A group that is gone meanwhile needs nothing back."""
+        for write in reversed(done):
+            if write.before or write.limit == "cpuset":
+                try:
+                    files.write(write.path, write.before)
+                except OSError:
+                    continue
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def freeze(self, paths: Paths) -> None:
+        """Stop all its processes where they are. Returns when all are stopped; KernelRefused after a second."""
+        controller = self._freezer(paths)
+        self._backend(controller).freeze(paths[controller])
+
+    def _freezer(self, paths: Paths) -> str:
+        own = self._own(paths)
+        if "" in own and os.path.exists(own[""] + "/cgroup.freeze"):
+            return ""
+        if "freezer" in own:
+            return "freezer"
+        if not any(map(os.path.isdir, own.values())):
+            raise files.gone()
+        raise Unsupported("This host can't pause a group.", hint="Mount the freezer controller or cgroup v2.")
+
+    def thaw(self, paths: Paths) -> None:
+        """Let it run on, whichever way it was frozen (Docker uses the v1 freezer on hybrid hosts)."""
+        own = self._own(paths)
+        for controller in ("", "freezer"):
+            if controller in own and self._backend(controller).frozen(own[controller]):
+                self._backend(controller).thaw(own[controller])
+
+    def frozen(self, paths: Paths) -> bool:
+        own = self._own(paths)
+        return any(name in own and self._backend(name).frozen(own[name]) for name in ("", "freezer"))
+
+    def kill(self, paths: Paths) -> None:
+        """SIGKILL to all processes in and below the group. They are gone a moment later; see ``populated``."""
+        own = self._own(paths)
+        if "" in own:
+            v2.kill(own[""])
+        if "freezer" in own:  # what is not in the v2 group, or is held by the v1 freezer: that dies when it is thawed
+            v1.kill(own["freezer"])
+        if "" not in own and "freezer" not in own:
+            files.signal_all(self.pids(own))
+
+    def pids(self, paths: Paths) -> list[int]:
+        """Host pids of everything in and below the group; [] when the group is gone."""
+        own = self._own(paths)
+        for controller in ("", "freezer", "pids", *own):
+            if controller in own and (found := files.pids(own[controller])):
+                return found
+        return []
+
+    def populated(self, paths: Paths) -> bool:
+        own = self._own(paths)
+        return any(self._backend(name).populated(own[name]) for name in dict.fromkeys(("", "freezer", *own)) if name in own)
+
+    # -- numbers -------------------------------------------------------------------------------------------------
+
+    def oom_kills(self, paths: Paths) -> int:
+        """How many of its processes the kernel killed for memory since it was made; 0 when unknown."""
+        directory = self._own(paths).get("memory")
+        return int(self._backend("memory").oom_kills(directory)) if directory else 0
+
+    def counters(self, paths: Paths) -> Counters:
+        """Where its numbers are, for the sampler. A v1 file goes before the v2 one where both are there."""
+        merged = Counters()
+        for backend in (v2, v1):
+            own = {name: path for name, path in self._own(paths).items() if name in self._routes}
+            mine = {name: path for name, path in own.items() if self._backend(name) is backend}
+            for found in backend.counters(mine).values():
+                merged = merged.filled(found)
+        return merged

@@ -1,0 +1,82 @@
+"""Conversions between the panel's units and the kernel's, and back. Pure arithmetic and text, no files.
+
+CPU is in cores, weights are cgroup v2's 1 to 10000 (100 is the default), sizes are bytes, CPU lists are text like "0-1,3".
+Sources: kernel Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/{memory,cpusets}.rst, scheduler/sched-bwc.rst; the formula
+between shares and weight is the one that OCI runtimes use, chosen so that both defaults (1024 and 100) meet.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ...errors import InvalidInput
+
+PERIOD = 100_000  # µs, the kernel's default CPU period
+SMALLEST_QUOTA = 1_000  # µs, below it the kernel answers EINVAL
+DEFAULT_WEIGHT, DEFAULT_SHARES = 100, 1024
+MIN_SHARES, MAX_SHARES = 2, 262_144
+V1_UNLIMITED = 1 << 62  # v1 writes "no limit" as the largest page count, 2^63 minus a page
+
+
+def quota(cores: float, period: int = PERIOD) -> tuple[int, int]:
+    """Cores → (quota, period) in µs. Keeps a period set by someone else unless its quota would be too small."""
+    microseconds = round(cores * period)
+    if microseconds >= SMALLEST_QUOTA:
+        return microseconds, period
+    return max(SMALLEST_QUOTA, round(cores * PERIOD)), PERIOD
+
+
+def cores(quota_us: int, period_us: int) -> float | None:
+    """(quota, period) in µs → cores; None for "no limit" (v1 says -1)."""
+    return round(quota_us / period_us, 6) if quota_us >= 0 and period_us > 0 else None
+
+
+def weight(shares: int) -> int:
+    """cpu.shares (2 to 262144) → cpu.weight (1 to 10000)."""
+    if shares <= MIN_SHARES:
+        return 1
+    if shares >= MAX_SHARES:
+        return 10_000
+    log = math.log2(shares)
+    return math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34) * (1 - 1e-12))
+
+
+def shares(weight_: int) -> int:
+    """cpu.weight → the cpu.shares that read back as the same weight (the formula above, solved for the shares)."""
+    log = (math.sqrt(125 * 125 + 4 * 612 * (math.log10(weight_) + 7 / 34)) - 125) / 2
+    return min(MAX_SHARES, max(MIN_SHARES, math.floor(2**log * (1 + 1e-9))))
+
+
+def cpu_list(text: str) -> frozenset[int]:
+    """ "0-1,3" → {0, 1, 3}; "" → the empty set. A range that runs backwards is InvalidInput."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        if not part:
+            continue
+        first, _, last = part.partition("-")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise InvalidInput(f"{part} is not a range of CPUs.", hint=f"Write it the other way round: {high}-{low}.")
+        found.update(range(low, high + 1))
+    return frozenset(found)
+
+
+def cpu_text(cpus: frozenset[int]) -> str:
+    """{0, 1, 3} → "0-1,3", as the kernel writes it."""
+    parts: list[str] = []
+    ordered = sorted(cpus)
+    start = 0
+    for index, cpu in enumerate(ordered):
+        if index + 1 == len(ordered) or ordered[index + 1] != cpu + 1:
+            parts.append(f"{ordered[start]}-{cpu}" if ordered[start] != cpu else str(cpu))
+            start = index + 1
+    return ",".join(parts)
+
+
+def megabytes(size: float, *, up: bool = False) -> str:
+    """Bytes as people read them: "64 MB", "1.5 GB" (binary units). ``up`` rounds up, for a use that a limit must exceed."""
+    for unit, name in ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")):
+        if size >= unit:
+            tenths = size * 10 / unit
+            return f"{(math.ceil(tenths) if up else round(tenths)) / 10:g} {name}"
+    return f"{int(size)} bytes"
