@@ -153,7 +153,7 @@ class Namespaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     net: str = "bridge"
     user: str = "private"
     cgroup: str = "private"
-    time: str = "host"
+    time: str = "private"
 
     def items(self) -> list[tuple[str, str]]:
         return [(kind, getattr(self, kind)) for kind in NAMESPACE_TYPES]

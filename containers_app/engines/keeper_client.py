@@ -1,0 +1,175 @@
+"""The worker's side of the conversation with the keeper (drawn in kernel/keeper.py and kernel/plan.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..errors import KernelRefused, WorkerUnavailable
+from ..kernel.identity import receive_fds
+from ..kernel.keeper import MAX_FDS, MAX_MESSAGE
+from ..kernel.plan import Plan, pack
+
+RECONNECT_SECONDS = 0.1
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a process ended: ``code`` is its exit code, or 128 + ``signal``. ``at`` is Unix seconds."""
+
+    id: str
+    run: str
+    kind: str
+    pid: int
+    code: int
+    signal: int
+    at: float
+
+
+class KeeperChild(msgspec.Struct, frozen=True):
+    id: str
+    run: str
+    kind: str
+    pid: int
+
+
+class Launched(msgspec.Struct, frozen=True):
+    """``pidfd`` and ``terminal`` (-1 without one) now belong to the caller."""
+
+    pid: int
+    pidfd: int
+    terminal: int = -1
+
+
+class KeeperRefused(KernelRefused):
+    """A step of a launch failed; ``step`` is the operation's name and ``errno`` the kernel's word."""
+
+    def __init__(self, step: str, number: int, text: str) -> None:
+        super().__init__(f"The sandbox could not be set up: {step}: {text}", hint=_hint(step, number))
+        self.step, self.errno = step, number
+
+
+def _hint(step: str, number: int) -> str:
+    if step == "RunProgram" and number in (2, 13):
+        return "Check the command: the program must be in the image and executable."
+    if step == "JoinCgroups" and number == 28:
+        return "A CPU set of a parent group is empty."
+    if step == "clone3" and number in (28, 11):
+        return "The kernel's bound on namespaces or processes is reached; see /proc/sys/user/max_*_namespaces."
+    return "The “Commands” view lists the steps in order."
+
+
+class KeeperClient:
+    """Connects by itself, again and again; ``lost`` and ``found`` tell. Requests wait a moment for a connection."""
+
+    def __init__(self, path: str, *, exited: Callable[[Exit], None], found: Callable[[], None]) -> None:
+        self._path, self._exited, self._found = path, exited, found
+        self._socket: socket.socket | None = None
+        self._connected = asyncio.Event()
+        self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
+        self._seq = 0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def open(self) -> None:
+        self._connect()
+        self._task = asyncio.create_task(self._stay_connected())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._lose()
+
+    async def _stay_connected(self) -> None:
+        while True:
+            await asyncio.sleep(RECONNECT_SECONDS)
+            if self._socket is None and self._connect():
+                self._found()
+
+    def _connect(self) -> bool:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            connection.connect(self._path)
+            for option in (32, 33):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+                connection.setsockopt(socket.SOL_SOCKET, option, 2 * MAX_MESSAGE)
+        except OSError:
+            connection.close()
+            return False
+        self._socket = connection
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._readable)
+        self._connected.set()
+        return True
+
+    def _lose(self) -> None:
+        self._connected.clear()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(WorkerUnavailable("The keeper stopped answering.", hint="It is restarted; try again."))
+        self._waiting.clear()
+
+    def _readable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data, fds = receive_fds(self._socket, MAX_MESSAGE, MAX_FDS)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._lose()
+            return
+        message = json.loads(data)
+        if message.get("event") == "exited":
+            self._exited(msgspec.convert({k: v for k, v in message.items() if k != "event"}, Exit))
+            return
+        future = self._waiting.pop(message["seq"], None)
+        if future is None or future.done():
+            for fd in fds:
+                os.close(fd)
+            return
+        future.set_result((message, fds))
+
+    async def _ask(self, text: str, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        try:
+            await asyncio.wait_for(self._connected.wait(), 5)
+        except TimeoutError:
+            raise WorkerUnavailable("The keeper is not running.", hint="Run deploy/up again.") from None
+        assert self._socket is not None
+        self._seq += 1
+        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
+        self._waiting[self._seq] = future
+        try:
+            socket.send_fds(self._socket, [b'{"seq":%d,' % self._seq + text.encode() + b"}"], fds)
+        except OSError as error:
+            self._waiting.pop(self._seq, None)
+            raise KernelRefused(f"The keeper did not take the request: {error.strerror}.", hint="Try again.") from None
+        return await future
+
+    async def launch(self, plan: Plan, fds: list[int]) -> Launched:
+        answer, received = await self._ask(f'"do":"launch","plan":{pack(plan)}', fds)
+        if "error" in answer:
+            for fd in received:
+                os.close(fd)
+            error = answer["error"]
+            raise KeeperRefused(error["step"], error["errno"], error["text"])
+        return Launched(answer["pid"], received[0], received[1] if len(received) > 1 else -1)
+
+    async def children(self) -> list[KeeperChild]:
+        answer, _ = await self._ask('"do":"list"', [])
+        return msgspec.convert(answer["children"], list[KeeperChild])

@@ -1,0 +1,118 @@
+"""What we know of each sandbox, on disk: DATA/sandboxes/<id>/record.json, written whole or not at all.
+
+A record goes through its phases in order, so that a worker killed at any instruction finds out at its next start what
+was under way: ``making`` (directories half there: undo) → ``ready`` (not running) ⇄ ``starting`` (a launch was asked
+for: adopt it or clean up) → ``running`` → ``ended`` (exit known, network and cgroups to be tidied) → ``ready``;
+``removing`` (finish the removal).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+
+import msgspec
+
+from ..errors import Conflict
+from ..kernel.network import Attachment
+from ..spec import ContainerSpec, LimitValue
+
+UIDS_EACH = 65536
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One launch. (boot_id, pid, start_ticks) name its first process for good; ``pid`` 0 while it is being launched.
+
+    ``start_ticks`` is field 22 of /proc/PID/stat, proc_pid_stat(5).
+    """
+
+    id: str
+    boot_id: str
+    pid: int = 0
+    start_ticks: int = 0
+    started_at: float = 0.0
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """``code`` None: nobody saw how it ended (the keeper died too, on a kernel that doesn't keep it)."""
+
+    code: int | None
+    signal: int
+    at: float | None
+    oom_killed: bool = False
+
+
+class Record(msgspec.Struct, kw_only=True):
+    id: str
+    node: str
+    spec: ContainerSpec
+    owner: str
+    created_at: float
+    uid_base: int
+    phase: str = "making"
+    requested: dict[str, LimitValue] = {}
+    attachment: Attachment | None = None
+    run: Run | None = None
+    ending: Ending | None = None
+    paused: bool = False
+    stopped_by: str = ""  # a signal that we sent on a user's behalf, to tell "stopped" from "killed"
+
+
+class Store:
+    """All records of one data directory. Methods raise OSError when the disk does."""
+
+    def __init__(self, data: str) -> None:
+        self.directory = f"{data}/sandboxes"
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+
+    def home(self, sandbox: str) -> str:
+        return f"{self.directory}/{sandbox}"
+
+    def new_id(self) -> str:
+        return secrets.token_hex(6)
+
+    def load(self) -> tuple[list[Record], list[str]]:
+        """(records, ids whose record can't be read). A directory without a record is one that was never finished."""
+        records, broken = [], []
+        for name in sorted(os.listdir(self.directory)):
+            try:
+                with open(f"{self.home(name)}/record.json", "rb") as file:
+                    records.append(msgspec.json.decode(file.read(), type=Record))
+            except (OSError, msgspec.DecodeError):
+                broken.append(name)
+        return records, broken
+
+    def save(self, record: Record, *, durable: bool = False) -> None:
+        """``durable`` also survives a power cut; a run doesn't, so its phases needn't."""
+        path = f"{self.home(record.id)}/record.json"
+        with open(path + ".new", "wb") as file:
+            file.write(msgspec.json.encode(record))
+            if durable:
+                file.flush()
+                os.fdatasync(file.fileno())
+        os.rename(path + ".new", path)
+
+    def make(self, record: Record) -> None:
+        home = self.home(record.id)
+        os.mkdir(home, 0o700)
+        self.save(record, durable=True)
+        for name in ("upper", "work", "seat"):
+            os.mkdir(f"{home}/{name}", 0o755)
+        for name in ("upper", "work"):
+            os.chown(f"{home}/{name}", record.uid_base, record.uid_base)
+
+    def remove(self, sandbox: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.home(sandbox))
+
+
+def free_uid_base(base: int, count: int, used: Iterable[int]) -> int:
+    """The lowest free range of ids. ``base`` and ``count`` are the policy's, registered in /etc/subuid."""
+    taken = set(used)
+    for candidate in range(base, base + count - UIDS_EACH + 1, UIDS_EACH):
+        if candidate not in taken:
+            return candidate
+    raise Conflict("Every range of user ids is in use.", hint="Remove a sandbox, or widen [uids] in policy.toml.")

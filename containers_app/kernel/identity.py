@@ -1,0 +1,222 @@
+"""Who and where a sandbox's first process is: id maps, cgroups, host name, network, terminal.
+
+Standard library only; the keeper runs this. Sources: user_namespaces(7), cgroups(7), cgroup_namespaces(7), pty(7).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+from dataclasses import dataclass
+
+from . import netlink
+from . import syscalls as sc
+from .operation import Operation, Stage
+
+
+def write_file(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+# ── the parent's side ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class WriteIdMaps(Operation):
+    """One range: ids 0 to count-1 inside are ``base`` and up on the host."""
+
+    base: int
+    count: int
+
+    def execute(self, stage: Stage) -> None:
+        line = f"0 {self.base} {self.count}\n"
+        write_file(f"/proc/{stage.pid}/uid_map", line)
+        write_file(f"/proc/{stage.pid}/gid_map", line)
+
+    def describe(self) -> list[str]:
+        return [f"echo '0 {self.base} {self.count}' | tee /proc/$PID/uid_map > /proc/$PID/gid_map"]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinCgroups(Operation):
+    """``files`` are the cgroup.procs of the sandbox in each hierarchy. Without a pid: the process itself joins."""
+
+    files: tuple[str, ...]
+
+    def execute(self, stage: Stage) -> None:
+        for path in self.files:
+            write_file(path, str(stage.pid))
+
+    def describe(self) -> list[str]:
+        return [f"echo $PID > {path}" for path in self.files]
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustOomScore(Operation):
+    score: int
+
+    def execute(self, stage: Stage) -> None:
+        write_file(f"/proc/{stage.pid}/oom_score_adj", str(self.score))
+
+    def describe(self) -> list[str]:
+        return [f"echo {self.score} > /proc/$PID/oom_score_adj"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachLink(Operation):
+    """The veth pair in one netlink message; the child's pid goes into the four bytes at ``offset``."""
+
+    message: bytes
+    offset: int
+    commands: tuple[str, ...]
+
+    def execute(self, stage: Stage) -> None:
+        message = bytearray(self.message)
+        struct.pack_into("=I", message, self.offset, stage.pid)
+        netlink.send([bytes(message)])
+
+    def describe(self) -> list[str]:
+        return list(self.commands)
+
+
+# ── the child's side ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeRoot(Operation):
+    """Take the ids of the new user namespace's root, so that what is made from here on belongs to it."""
+
+    def execute(self, stage: Stage) -> None:
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+    def describe(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class SetHostname(Operation):
+    name: str
+
+    def execute(self, stage: Stage) -> None:
+        sc.sethostname(self.name)
+
+    def describe(self) -> list[str]:
+        return [f"hostname {self.name}"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCgroupNamespace(Operation):
+    """Only now, in the final cgroup: the namespace's root is where its maker stands."""
+
+    def execute(self, stage: Stage) -> None:
+        sc.unshare(sc.CLONE_NEWCGROUP)
+
+    def describe(self) -> list[str]:
+        return ["unshare --cgroup \\"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureNetwork(Operation):
+    """Addresses and routes inside, as netlink messages that the worker built."""
+
+    messages: tuple[bytes, ...]
+    commands: tuple[str, ...]
+
+    def execute(self, stage: Stage) -> None:
+        netlink.send(list(self.messages))
+
+    def describe(self) -> list[str]:
+        return list(self.commands)
+
+
+_TIOCGPTPEER = 0x5441
+_TIOCSPTLCK = 0x40045431
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTerminal(Operation):
+    """A pty of the container's own /dev/pts becomes standard input, output and error and the controlling terminal.
+
+    The container may have put anything there, so the multiplexer must be character device 5:2, and the other end is
+    asked for by TIOCGPTPEER, never opened by name (CVE-2025-52565). Where there is no such device, the host's pty serves.
+    """
+
+    rows: int
+    columns: int
+
+    def execute(self, stage: Stage) -> None:
+        try:
+            master = self._inside()
+        except OSError:
+            if stage.terminal < 0:
+                raise
+            master = stage.terminal
+        fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+        slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", self.rows, self.columns, 0, 0))
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+        if slave > 2:
+            os.close(slave)
+        stage.terminal = master
+
+    @staticmethod
+    def _inside() -> int:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            resolve = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_SYMLINKS
+            master = sc.openat2(root, "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY, resolve=resolve)
+        finally:
+            os.close(root)
+        if os.fstat(master).st_rdev != os.makedev(5, 2):
+            os.close(master)
+            raise OSError(6, "/dev/pts/ptmx is not a pty multiplexer")
+        return master
+
+    def describe(self) -> list[str]:
+        return ["setsid -c \\"]
+
+
+@dataclass(frozen=True, slots=True)
+class UseStreams(Operation):
+    """Descriptors that the worker sent become standard input, output and error; a new session without a terminal."""
+
+    first: int  # index into Stage.fds of three descriptors, or of one (output and error) when ``log`` is true
+    log: bool
+
+    def execute(self, stage: Stage) -> None:
+        os.setsid()
+        if self.log:
+            null = os.open("/dev/null", os.O_RDONLY)
+            os.dup2(null, 0)
+            if null > 2:
+                os.close(null)
+            os.dup2(stage.fds[self.first], 1)
+            os.dup2(stage.fds[self.first], 2)
+            return
+        for number in (0, 1, 2):
+            os.dup2(stage.fds[self.first + number], number)
+
+    def describe(self) -> list[str]:
+        return ["setsid \\"]
+
+
+def receive_fds(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """One datagram and its descriptors, each close-on-exec."""
+    data, fds, flags, _ = socket.recv_fds(connection, size, most, socket.MSG_CMSG_CLOEXEC)
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for fd in fds:
+            os.close(fd)
+        raise OSError(90, "a message was longer than its bound")
+    return data, list(fds)

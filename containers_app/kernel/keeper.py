@@ -1,0 +1,416 @@
+"""The keeper: parent of every sandbox. Root, standard library only, one thread, small; it outlives the worker.
+
+    python -I -S keeper.py --run RUN --data DATA
+
+It listens on RUN/keeper.sock (SOCK_SEQPACKET, root only), forks what the launch plans ask for (see plan.py), reaps its
+children, writes how each sandbox ended to that sandbox's exit record, and bounds the logs. It decides nothing.
+
+    worker → keeper  {"seq", "do": "launch", "plan"} + fds      keeper → worker  {"seq", "pid"} + pidfd (+ terminal)
+                     {"seq", "do": "list"}                                       {"seq", "children": [{id, run, kind, pid}]}
+                                                                                 {"seq", "error": {step, errno, text}}
+                                                                                 {"event": "exited", id, run, kind, pid, code, signal, at}
+
+``code`` is the exit code, or 128 + ``signal``. Everything is imported before the first fork and nothing after it: a
+child that has pivoted must not load code from its new root (compare CVE-2019-14271).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+if not __package__:  # run as a script: the package's root is two folders up
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from containers_app.kernel import plan as plans
+from containers_app.kernel import syscalls as sc
+from containers_app.kernel.identity import receive_fds
+from containers_app.kernel.operation import Stage
+
+MAX_MESSAGE = 1 << 20
+MAX_FDS = 16
+SETUP_SECONDS = 10.0  # a child that isn't running its program by then is stuck, for example in a frozen cgroup
+LOG_BOUND = 16 << 20  # bytes; past it the log moves to log.1 and begins anew
+LOG_CHECK_SECONDS = 2.0
+CLONE_PARENT = 0x8000
+
+
+class Child:
+    """A process that we forked and have not reaped."""
+
+    __slots__ = ("failed", "pid", "plan")
+
+    def __init__(self, pid: int, plan: plans.Plan) -> None:
+        self.pid, self.plan, self.failed = pid, plan, False
+
+
+class Launch:
+    """A launch under way, from the fork until the program runs. ``status`` is our end of the pair with the child."""
+
+    __slots__ = ("deadline", "error", "pid", "pidfd", "plan", "ready", "reply_to", "seq", "status", "terminal")
+
+    def __init__(self, plan: plans.Plan, status: socket.socket, reply_to: socket.socket, seq: int) -> None:
+        self.plan, self.status, self.reply_to, self.seq = plan, status, reply_to, seq
+        self.pid, self.pidfd, self.terminal = 0, -1, -1
+        self.ready, self.error = False, {}  # type: bool, dict[str, Any]
+        self.deadline = time.monotonic() + SETUP_SECONDS
+
+
+class Keeper:
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self.selector = selectors.EpollSelector()
+        self.clients: set[socket.socket] = set()
+        self.launches: dict[socket.socket, Launch] = {}
+        self.children: dict[int, Child] = {}
+        self.stopping = False
+        self.log_check = 0.0
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._stop)
+        self.selector.register(wake_read, selectors.EVENT_READ, self._woken)
+        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        while not self.stopping:
+            for key, _ in self.selector.select(0.5 if self.launches else LOG_CHECK_SECONDS):
+                handler: Callable[[Any], None] = key.data
+                handler(key.fileobj)
+            self._end_stuck_launches()
+            self._bound_logs()
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _woken(self, wake: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
+        self._reap()
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != 0:
+            connection.close()
+            return
+        connection.setblocking(False)
+        _widen(connection)
+        self.clients.add(connection)
+        self.selector.register(connection, selectors.EVENT_READ, self._serve)
+
+    def _drop(self, client: socket.socket) -> None:
+        if client in self.clients:
+            self.clients.discard(client)
+            self.selector.unregister(client)
+            client.close()
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            data, fds = receive_fds(client, MAX_MESSAGE, MAX_FDS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            print(f"keeper: dropped a connection: {error}", file=sys.stderr, flush=True)
+            self._drop(client)
+            return
+        if not data:
+            self._drop(client)
+            return
+        seq = 0
+        try:
+            request = json.loads(data)
+            seq = int(request["seq"])
+            if request["do"] == "launch":
+                self._launch(client, seq, plans.decode(request["plan"]), tuple(fds))
+            elif request["do"] == "list":
+                self._send(client, {"seq": seq, "children": [self._told(child) for child in self.children.values()]})
+            else:
+                raise KeyError(request["do"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._send(client, {"seq": seq, "error": {"step": "message", "errno": 22, "text": f"not a request: {error!r}"}})
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    @staticmethod
+    def _told(child: Child) -> dict[str, Any]:
+        return {"id": child.plan.id, "run": child.plan.run, "kind": child.plan.kind, "pid": child.pid}
+
+    def _send(self, client: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        if client not in self.clients:
+            return
+        try:
+            socket.send_fds(client, [json.dumps(message, ensure_ascii=False).encode()], fds or [])
+        except OSError:
+            self._drop(client)  # it is gone, or doesn't read; it will ask for the list when it is back
+
+    # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _launch(self, client: socket.socket, seq: int, plan: plans.Plan, fds: tuple[int, ...]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        launch = Launch(plan, ours, client, seq)
+        try:
+            if plan.joins:
+                pid = os.fork()
+                if pid == 0:
+                    _helper(plan, theirs, fds)
+            else:
+                pid, pidfd = sc.clone3(_flags(plan))
+                if pid == 0:
+                    _child(plan, theirs, Stage(fds=fds))
+        except OSError as error:
+            ours.close()
+            self._send(client, {"seq": seq, "error": _error("clone3", error)})
+            return
+        finally:
+            theirs.close()
+        self.launches[ours] = launch
+        self.selector.register(ours, selectors.EVENT_READ, self._progress)
+        if not plan.joins:
+            self._begun(launch, pid, pidfd)
+
+    def _begun(self, launch: Launch, pid: int, pidfd: int) -> None:
+        """The child exists and waits: do the parent's part and let it go on."""
+        launch.pid, launch.pidfd = pid, pidfd
+        self.children[pid] = Child(pid, launch.plan)
+        stage = Stage(pid=pid)
+        try:
+            for step in launch.plan.parent:
+                try:
+                    step.execute(stage)
+                except OSError as error:
+                    launch.error = _error(type(step).__name__, error)
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    return  # the end of file on the status socket does the rest
+            with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
+                socket.send_fds(launch.status, [b"go"], stage.mounts)
+        finally:
+            for mount in stage.mounts:
+                os.close(mount)
+
+    def _progress(self, status: socket.socket) -> None:
+        launch = self.launches[status]
+        try:
+            data, fds = receive_fds(status, 65536, 2)
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._finish(launch)
+            return
+        message = json.loads(data)
+        if "pid" in message:
+            self._begun(launch, message["pid"], fds[0])
+        elif "error" in message:
+            launch.error = launch.error or message["error"]
+        else:
+            launch.ready = True
+            if fds:
+                launch.terminal = fds[0]
+
+    def _finish(self, launch: Launch) -> None:
+        self.selector.unregister(launch.status)
+        launch.status.close()
+        del self.launches[launch.status]
+        child = self.children.get(launch.pid)
+        if launch.ready and not launch.error:
+            fds = [launch.pidfd] + ([launch.terminal] if launch.terminal >= 0 else [])
+            self._send(launch.reply_to, {"seq": launch.seq, "pid": launch.pid}, fds)
+        else:
+            text = "the first process was killed while it was being set up; its memory limit may be too low for that"
+            error = launch.error or {"step": "set-up", "errno": 0, "text": text}
+            if child is not None:
+                child.failed = True
+            self._send(launch.reply_to, {"seq": launch.seq, "error": error})
+        for fd in (launch.pidfd, launch.terminal):
+            if fd >= 0:
+                os.close(fd)
+        self._reap()
+
+    def _end_stuck_launches(self) -> None:
+        now = time.monotonic()
+        for launch in [launch for launch in self.launches.values() if launch.deadline < now]:
+            text = f"the set-up took longer than {SETUP_SECONDS:g} seconds"
+            launch.error = {"step": "set-up", "errno": 110, "text": text}
+            if launch.pidfd >= 0:
+                signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)
+            self._finish(launch)
+
+    # ── children and logs ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reap(self) -> None:
+        under_way = {launch.pid for launch in self.launches.values()}
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in under_way:
+                return  # its end of file comes first; _finish comes back here
+            os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+            child = self.children.pop(found.si_pid, None)
+            if child is None or child.failed:
+                continue  # a helper, an orphan of a sandbox that shares our pid namespace, or a launch that failed
+            number = 0 if found.si_code == os.CLD_EXITED else found.si_status
+            code = 128 + number if number else found.si_status
+            record = self._told(child) | {"code": code, "signal": number, "at": time.time()}
+            if child.plan.exit_record:
+                _write_atomically(child.plan.exit_record, json.dumps(record))
+            for client in list(self.clients):
+                self._send(client, {"event": "exited", **record})
+
+    def _bound_logs(self) -> None:
+        now = time.monotonic()
+        if now - self.log_check < LOG_CHECK_SECONDS:
+            return
+        self.log_check = now
+        for child in self.children.values():
+            if child.plan.log:
+                with contextlib.suppress(OSError):
+                    if os.stat(child.plan.log).st_size > LOG_BOUND:
+                        _rotate(child.plan.log)
+
+
+def _rotate(path: str) -> None:
+    """Copy and truncate: the writers keep their descriptor, and O_APPEND takes them back to the start."""
+    with open(path, "r+b") as log, open(path + ".1", "wb") as previous:
+        remaining = os.fstat(log.fileno()).st_size
+        while remaining > 0 and (sent := os.sendfile(previous.fileno(), log.fileno(), None, remaining)):
+            remaining -= sent
+        log.truncate(0)
+
+
+def _write_atomically(path: str, text: str) -> None:
+    try:
+        with open(path + ".new", "w") as file:
+            file.write(text)
+            file.flush()
+            os.fdatasync(file.fileno())
+        os.rename(path + ".new", path)
+    except OSError as error:  # a full disk, or the sandbox's directory is gone: the event still tells the worker
+        print(f"keeper: {path}: {error}", file=sys.stderr, flush=True)
+
+
+def _flags(plan: plans.Plan) -> int:
+    flags = 0
+    for kind in plan.namespaces:
+        if kind != "cgroup":  # made by the child, once it stands in its cgroup
+            flags |= sc.CLONE_FLAGS[kind]
+    return flags
+
+
+def _error(step: str, error: OSError) -> dict[str, Any]:
+    return {"step": step, "errno": error.errno or 0, "text": str(error)}
+
+
+def _helper(plan: plans.Plan, status: socket.socket, fds: tuple[int, ...]) -> None:
+    """Join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
+
+    A pid namespace is joined by one's children only, hence the second fork; CLONE_PARENT makes it the keeper's child.
+    """
+    try:
+        signal.set_wakeup_fd(-1)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)  # nobody in those namespaces may look into this process (CVE-2019-5736)
+        step_name = "setns"
+        for step in plan.before:
+            step_name = type(step).__name__
+            step.execute(Stage(pid=0, fds=fds))
+        step_name = "setns"
+        for index, flags in plan.joins:
+            sc.setns(fds[index], flags)
+        pid, pidfd = sc.clone3(_flags(plan) | CLONE_PARENT, exit_signal=0)
+        if pid == 0:
+            _child(plan, status, Stage(fds=fds))
+        socket.send_fds(status, [json.dumps({"pid": pid}).encode()], [pidfd])
+    except OSError as error:
+        status.send(json.dumps({"error": _error(step_name, error)}).encode())
+    finally:
+        os._exit(0)
+
+
+def _child(plan: plans.Plan, status: socket.socket, stage: Stage) -> None:
+    """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
+    step_name = "start"
+    try:
+        signal.set_wakeup_fd(-1)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
+        go, mounts = receive_fds(status, 16, MAX_FDS)
+        if go != b"go":
+            os._exit(125)
+        stage.mounts = mounts
+
+        def about_to_run() -> None:
+            terminal = [stage.terminal] if stage.terminal >= 0 else []
+            socket.send_fds(status, [b"{}"], terminal)
+            # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).
+            sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
+
+        stage.about_to_run = about_to_run
+        for step in plan.child:
+            step_name = type(step).__name__
+            step.execute(stage)
+    except OSError as error:
+        status.send(json.dumps({"error": _error(step_name, error)}).encode())
+    except Exception as error:  # noqa: BLE001  the only way to tell a defect of ours; no traceback is formatted here
+        status.send(json.dumps({"error": {"step": step_name, "errno": 0, "text": repr(error)}}).encode())
+    finally:
+        os._exit(125)
+
+
+def _widen(connection: socket.socket) -> None:
+    """Room for one largest message each way; root may pass the system's usual bound."""
+    for option in (32, 33):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
+        connection.setsockopt(socket.SOL_SOCKET, option, 2 * MAX_MESSAGE)
+
+
+def listen(path: str) -> socket.socket:
+    """The listening socket, put in its place in one step so that it is never there with other permissions."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path + ".new")
+    previous = os.umask(0o177)
+    try:
+        listener.bind(path + ".new")
+    finally:
+        os.umask(previous)
+    listener.listen(64)
+    os.rename(path + ".new", path)
+    return listener
+
+
+def main(argv: list[str]) -> int:
+    options = dict(zip(argv[0::2], argv[1::2], strict=True))
+    run = options["--run"]
+    listener = listen(f"{run}/keeper.sock")
+    # Mounts that we make for a moment are ours alone, and die with us; the host's own still reach us.
+    sc.unshare(sc.CLONE_NEWNS)
+    sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
+    sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+    with open(f"{run}/keeper.pid", "w") as file:
+        file.write(f"{os.getpid()}\n")
+    sys.path.clear()
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    Keeper(listener).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""One step of a launch: an object that can be carried out and told. Standard library only; the keeper runs these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def _nothing() -> None:
+    """The default of ``about_to_run`` where nobody waits for the word."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """What the steps of one launch hand to each other. Parent and child have one each."""
+
+    pid: int = 0  # parent's side: the child's host pid
+    fds: tuple[int, ...] = ()  # what the worker sent along with the plan
+    mounts: list[int] = field(default_factory=list)  # detached mounts; made by the parent, attached by the child
+    root: int = -1  # child's side: the new root, as an O_PATH descriptor
+    terminal: int = -1  # child's side: the pty master, to be handed out
+    about_to_run: Callable[[], None] = _nothing
+
+
+class Operation:
+    """``execute`` raises OSError; ``describe`` gives the shell commands that would do the same."""
+
+    __slots__ = ()
+
+    def execute(self, stage: Stage) -> None:
+        raise NotImplementedError
+
+    def describe(self) -> list[str]:
+        raise NotImplementedError

@@ -1,0 +1,111 @@
+"""The launch plan: what the worker asks of the keeper, as a list of operations. Standard library only.
+
+The same objects make the sandbox (``execute``), print "show the commands" (``describe``) and are what tests look at.
+
+    worker                    keeper                       helper (only with ``joins``)      child
+    plan + fds ──SEQPACKET──▶ before: operations ─────────▶ (runs ``before`` instead)
+                              clone3(namespaces) ─────────▶ setns(joins), clone3(PARENT) ──▶ waits
+                              ◀───────────────────────────  pid, pidfd; ends
+                              parent: operations
+                              "go" + prepared mounts ─────────────────────────────────────▶ child: operations
+                              ◀──────────────────────────────────────────── terminal's fd, "run" or an error
+    ◀── pid, pidfd, terminal  ◀──────────────────────────────────────────── end of file: the program runs
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from typing import Any
+
+from . import identity, rootfs, security
+from .operation import Operation
+
+OPERATIONS: dict[str, type[Operation]] = {
+    kind.__name__: kind
+    for kind in (
+        identity.WriteIdMaps, identity.JoinCgroups, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
+        identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
+        identity.UseStreams, rootfs.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
+        rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
+        rootfs.Pivot, security.Confine, security.RunProgram,
+    )
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """``namespaces`` are the types to create. ``joins`` are (index into the message's fds, CLONE_NEW flags)."""
+
+    id: str  # the sandbox
+    run: str  # this launch, unique; an exit record carries it
+    kind: str  # "sandbox" | "exec"
+    namespaces: tuple[str, ...] = ()
+    joins: tuple[tuple[int, int], ...] = ()
+    before: tuple[Operation, ...] = ()
+    parent: tuple[Operation, ...] = ()
+    child: tuple[Operation, ...] = ()
+    log: str = ""  # path of the sandbox's log; the keeper bounds it
+    exit_record: str = ""  # path where the keeper writes how it ended
+
+    def describe(self) -> list[str]:
+        """The shell commands that do what this plan does, in order, as a person would type them."""
+        lines = [line for step in self.before for line in step.describe()]
+        flags = [_UNSHARE[kind] for kind in self.namespaces if kind != "cgroup"]
+        lines.append("# a shell in the new namespaces, which waits; its host pid is $PID")
+        lines.append(f"unshare --fork {' '.join(flags)} sh & PID=$(pgrep -n -P $!)")
+        lines += [line for step in self.parent for line in step.describe()]
+        lines.append("# in that shell, where $ROOT is a fresh directory:")
+        return lines + [line for step in self.child for line in step.describe()]
+
+
+_UNSHARE = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "net": "--net", "user": "--user", "time": "--time"}
+
+
+def encode(plan: Plan) -> dict[str, Any]:
+    """A plan → plain JSON values. Bytes become {"b64": …}."""
+    fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    for part in ("before", "parent", "child"):
+        fields[part] = [_encode_step(step) for step in fields[part]]
+    return fields
+
+
+def _encode_step(step: Operation) -> list[Any]:
+    return [type(step).__name__, {name: _plain(getattr(step, name)) for name in _fields(type(step))}]
+
+
+def _fields(kind: type[Operation]) -> tuple[str, ...]:
+    return tuple(getattr(kind, "__dataclass_fields__"))  # noqa: B009  mypy knows no dataclass here
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    if isinstance(value, list):
+        return tuple(_value(part) for part in value)
+    return value
+
+
+def decode(fields: dict[str, Any]) -> Plan:
+    """The other way; an operation that isn't registered is a KeyError, and nothing of the plan runs."""
+    values = dict(fields)
+    for part in ("before", "parent", "child"):
+        values[part] = tuple(OPERATIONS[name](**{k: _value(v) for k, v in step.items()}) for name, step in values[part])
+    values["joins"] = tuple((index, flags) for index, flags in values["joins"])
+    values["namespaces"] = tuple(values["namespaces"])
+    return Plan(**values)
+
+
+def pack(plan: Plan) -> str:
+    return json.dumps(encode(plan), ensure_ascii=False, separators=(",", ":"))
+
+

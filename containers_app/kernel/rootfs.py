@@ -1,0 +1,355 @@
+"""Mount operations: the root file system of a sandbox, from the parent's overlay to the child's pivot.
+
+Standard library only; the keeper runs this. No step walks a path inside the sandbox by name alone: targets are opened
+under the new root by openat2 with RESOLVE_IN_ROOT and mounts are attached to that descriptor (CVE-2024-45310,
+CVE-2025-31133, CVE-2025-52565). Sources: mount_namespaces(7), open_tree(2), move_mount(2), fsopen(2), pivot_root(2),
+Documentation/filesystems/{overlayfs,idmappings}.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+
+from . import syscalls as sc
+from .operation import Operation, Stage
+
+AT_FDCWD = -100
+STAGING = "/tmp"  # noqa: S108  covered in the sandbox's own mount namespace only, where the new root is attached first
+DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx", "core": "/proc/kcore",
+}  # fmt: skip
+_SAFE = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
+
+
+def open_inside(root: int, target: str, *, make: str = "") -> int:
+    """An O_PATH descriptor of ``target`` below ``root``; no symbolic link leads out. ``make`` is "dir", "file" or ""."""
+    relative = target.strip("/") or "."
+    resolve = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS
+    try:
+        return sc.openat2(root, relative, os.O_PATH, resolve=resolve)
+    except FileNotFoundError:
+        if not make:
+            raise
+    parent, _, name = relative.rpartition("/")
+    holder = open_inside(root, parent, make="dir")
+    try:
+        if make == "dir":
+            os.mkdir(name, 0o755, dir_fd=holder)
+        else:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=holder))
+    except FileExistsError:
+        pass
+    finally:
+        os.close(holder)
+    return sc.openat2(root, relative, os.O_PATH, resolve=resolve)
+
+
+def new_mount(kind: str, attributes: int, **options: str) -> int:
+    """A detached mount of a new file system."""
+    context = sc.fsopen(kind)
+    try:
+        for key, value in options.items():
+            if value:
+                sc.fsconfig(context, sc.FSCONFIG_SET_STRING, key, value)
+            else:
+                sc.fsconfig(context, sc.FSCONFIG_SET_FLAG, key)
+        sc.fsconfig(context, sc.FSCONFIG_CMD_CREATE)
+        return sc.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def attach(mount: int, stage: Stage, target: str, *, make: str = "dir") -> None:
+    """Attach a detached mount to a path inside the new root, and close it."""
+    place = open_inside(stage.root, target, make=make)
+    try:
+        sc.move_mount(mount, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
+    finally:
+        os.close(place)
+        os.close(mount)
+
+
+# ── the parent's side: real root, the host's (the keeper's own) mount namespace ──────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOverlay(Operation):
+    """An overlay of a read-only image and the sandbox's own layer, its files owned by the sandbox's root.
+
+    The image keeps its host ids on disk: it is seen through an id-mapped mount of the child's user namespace. The upper
+    layer already belongs to the mapped root. ``seat`` is an empty directory where the image is attached for the moment
+    that overlayfs needs to find it by path (kernels before 6.13 take no descriptors).
+    """
+
+    image: str
+    upper: str
+    work: str
+    seat: str
+    mapped: bool
+    read_only: bool
+
+    def execute(self, stage: Stage) -> None:
+        tree = sc.open_tree(AT_FDCWD, self.image, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+        try:
+            if self.mapped:
+                namespace = os.open(f"/proc/{stage.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_IDMAP | sc.MOUNT_ATTR_RDONLY, userns_fd=namespace)
+                finally:
+                    os.close(namespace)
+            sc.move_mount(tree, AT_FDCWD, self.seat)
+        finally:
+            os.close(tree)
+        try:
+            attributes = sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
+            options = {"source": "terrarium", "lowerdir": self.seat, "upperdir": self.upper, "workdir": self.work}
+            stage.mounts.append(new_mount("overlay", attributes, **options))
+        finally:
+            sc.umount2(self.seat, sc.MNT_DETACH)
+
+    def describe(self) -> list[str]:
+        seat, image = shlex.quote(self.seat), shlex.quote(self.image)
+        how = f"-o X-mount.idmap=/proc/$PID/ns/user {image}" if self.mapped else image
+        flags = "nodev,ro" if self.read_only else "nodev"
+        return [
+            f"mount --bind {how} {seat}",
+            f"mount -t overlay terrarium -o {flags},lowerdir={seat},upperdir={self.upper},workdir={self.work} $ROOT",
+            f"umount -l {seat}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareBind(Operation):
+    """A detached copy of a host path, to be attached inside. The policy has allowed the source."""
+
+    source: str
+    read_only: bool
+
+    def execute(self, stage: Stage) -> None:
+        # No symbolic link at the end: the policy looked at this very path.
+        place = sc.openat2(AT_FDCWD, self.source, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS | sc.RESOLVE_NO_SYMLINKS)
+        try:
+            flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
+            tree = sc.open_tree(place, "", flags)
+        finally:
+            os.close(place)
+        stage.mounts.append(tree)
+        attributes = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
+        sc.mount_setattr(tree, set_=attributes, recursive=True)
+
+    def describe(self) -> list[str]:
+        return [f"# {self.source} is opened on the host, {'read-only' if self.read_only else 'read-write'}"]
+
+
+# ── the child's side: the new namespaces ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class EnterRoot(Operation):
+    """Cut propagation to the host and attach the prepared root at the staging directory."""
+
+    def execute(self, stage: Stage) -> None:
+        sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        mount = stage.mounts.pop(0)
+        sc.move_mount(mount, AT_FDCWD, STAGING)
+        os.close(mount)
+        stage.root = os.open(STAGING, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def describe(self) -> list[str]:
+        return ["mount --make-rprivate /"]
+
+
+@dataclass(frozen=True, slots=True)
+class MountProc(Operation):
+    def execute(self, stage: Stage) -> None:
+        attach(new_mount("proc", _SAFE, source="proc"), stage, "/proc")
+
+    def describe(self) -> list[str]:
+        return ["mount -t proc -o nosuid,nodev,noexec proc $ROOT/proc"]
+
+
+@dataclass(frozen=True, slots=True)
+class MountSys(Operation):
+    """sysfs shows the network devices of a network namespace, so a new one needs a namespace of our own; else the
+    host's is shown, read-only either way."""
+
+    own_network: bool
+
+    def execute(self, stage: Stage) -> None:
+        if self.own_network:
+            mount = new_mount("sysfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="sysfs")
+        else:
+            mount = sc.open_tree(AT_FDCWD, "/sys", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+            sc.mount_setattr(mount, set_=sc.MOUNT_ATTR_RDONLY, recursive=True)
+        attach(mount, stage, "/sys")
+
+    def describe(self) -> list[str]:
+        if self.own_network:
+            return ["mount -t sysfs -o ro,nosuid,nodev,noexec sysfs $ROOT/sys"]
+        return ["mount --rbind -o ro=recursive /sys $ROOT/sys"]
+
+
+@dataclass(frozen=True, slots=True)
+class MountCgroup(Operation):
+    """The sandbox's own cgroup (v2), read-only, as the root of what it sees (CVE-2022-0492)."""
+
+    def execute(self, stage: Stage) -> None:
+        attach(new_mount("cgroup2", _SAFE | sc.MOUNT_ATTR_RDONLY, source="cgroup"), stage, "/sys/fs/cgroup", make="")
+
+    def describe(self) -> list[str]:
+        return ["mount -t cgroup2 -o ro,nosuid,nodev,noexec cgroup $ROOT/sys/fs/cgroup"]
+
+
+@dataclass(frozen=True, slots=True)
+class MountDev(Operation):
+    """A fresh /dev: a tmpfs with six device files of the host, each proven to be what its name says."""
+
+    own_ipc: bool
+
+    def execute(self, stage: Stage) -> None:
+        options = {"mode": "0755", "size": "64k", "nr_inodes": "64"}
+        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", **options), stage, "/dev")
+        place = open_inside(stage.root, "/dev")
+        try:
+            for name, number in DEVICES.items():
+                self._device(place, name, number)
+            for name, target in DEVICE_LINKS.items():
+                os.symlink(target, name, dir_fd=place)
+        finally:
+            os.close(place)
+        pts = {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}
+        attach(new_mount("devpts", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="devpts", **pts), stage, "/dev/pts")
+        attach(new_mount("tmpfs", _SAFE, source="shm", mode="1777", size="64m"), stage, "/dev/shm")  # noqa: S108
+        if self.own_ipc:
+            attach(new_mount("mqueue", _SAFE, source="mqueue"), stage, "/dev/mqueue")
+
+    @staticmethod
+    def _device(place: int, name: str, number: tuple[int, int]) -> None:
+        flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC
+        mount = sc.open_tree(AT_FDCWD, f"/dev/{name}", flags)
+        try:
+            found = os.fstat(mount)
+            if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != number:
+                raise OSError(5, f"the host's /dev/{name} is not the device {number[0]}:{number[1]}")
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=place))
+            sc.move_mount(mount, place, name)
+        finally:
+            os.close(mount)
+
+    def describe(self) -> list[str]:
+        lines = ["mount -t tmpfs -o nosuid,noexec,mode=755,size=64k dev $ROOT/dev"]
+        lines.append(f"for d in {' '.join(DEVICES)}; do touch $ROOT/dev/$d; mount --bind /dev/$d $ROOT/dev/$d; done")
+        lines += [f"ln -s {target} $ROOT/dev/{name}" for name, target in DEVICE_LINKS.items()]
+        lines.append("mkdir $ROOT/dev/pts $ROOT/dev/shm" + (" $ROOT/dev/mqueue" if self.own_ipc else ""))
+        lines.append("mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts $ROOT/dev/pts")
+        lines.append("mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m shm $ROOT/dev/shm")
+        return lines + (["mount -t mqueue -o nosuid,nodev,noexec mqueue $ROOT/dev/mqueue"] if self.own_ipc else [])
+
+
+@dataclass(frozen=True, slots=True)
+class MountTmpfs(Operation):
+    target: str
+    size: int  # bytes; 0 is half of the memory, the kernel's default
+
+    def execute(self, stage: Stage) -> None:
+        options = {"mode": "1777"} | ({"size": str(self.size)} if self.size else {})
+        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, source="tmpfs", **options), stage, self.target)
+
+    def describe(self) -> list[str]:
+        size = f",size={self.size}" if self.size else ""
+        return [f"mount -t tmpfs -o nosuid,nodev,mode=1777{size} tmpfs $ROOT{shlex.quote(self.target)}"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachBind(Operation):
+    """Attach the next mount that the parent prepared."""
+
+    source: str
+    target: str
+
+    def execute(self, stage: Stage) -> None:
+        mount = stage.mounts.pop(0)
+        kind = "dir" if stat.S_ISDIR(os.fstat(mount).st_mode) else "file"
+        attach(mount, stage, self.target, make=kind)
+
+    def describe(self) -> list[str]:
+        return [f"mount --bind {shlex.quote(self.source)} $ROOT{shlex.quote(self.target)}"]
+
+
+@dataclass(frozen=True, slots=True)
+class HidePaths(Operation):
+    """Cover what tells or changes too much of the host: files by /dev/null, directories by an empty tmpfs."""
+
+    paths: tuple[str, ...]
+
+    def execute(self, stage: Stage) -> None:
+        for path in self.paths:
+            try:
+                place = open_inside(stage.root, path)
+            except FileNotFoundError:
+                continue
+            try:
+                if stat.S_ISDIR(os.fstat(place).st_mode):
+                    cover = new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
+                else:
+                    cover = sc.open_tree(AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+                    if os.fstat(cover).st_rdev != os.makedev(1, 3):
+                        raise OSError(5, "the host's /dev/null is not the device 1:3")
+                try:
+                    sc.move_mount(cover, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
+                finally:
+                    os.close(cover)
+            finally:
+                os.close(place)
+
+    def describe(self) -> list[str]:
+        return [f"test -d $ROOT{p} && mount -t tmpfs -o ro,size=0 masked $ROOT{p} || mount --bind /dev/null $ROOT{p}" for p in self.paths]
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectPaths(Operation):
+    """Make paths of our own /proc read-only by a bind over themselves."""
+
+    paths: tuple[str, ...]
+
+    def execute(self, stage: Stage) -> None:
+        for path in self.paths:
+            try:
+                place = open_inside(stage.root, path)
+            except FileNotFoundError:
+                continue
+            try:
+                flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
+                copy = sc.open_tree(place, "", flags)
+                try:
+                    sc.mount_setattr(copy, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
+                    sc.move_mount(copy, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
+                finally:
+                    os.close(copy)
+            finally:
+                os.close(place)
+
+    def describe(self) -> list[str]:
+        return [f"mount --bind -o ro $ROOT{path} $ROOT{path}" for path in self.paths]
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot(Operation):
+    """Make the new root the root, and let go of the old one for good."""
+
+    def execute(self, stage: Stage) -> None:
+        os.fchdir(stage.root)
+        sc.pivot_root(".", ".")
+        # The old root lies on top of the new one now; what "." meant stays the old one until it is gone.
+        sc.umount2(".", sc.MNT_DETACH)
+        os.chdir("/")
+        os.close(stage.root)
+        stage.root = -1
+
+    def describe(self) -> list[str]:
+        return ["cd $ROOT && pivot_root . . && umount -l . && cd /"]
