@@ -1,0 +1,207 @@
+"""Readers of /proc: processes, host facts, and what the kernel of this host can do. Nothing here changes anything.
+
+Every file may vanish between two reads because its process ended: single readers return None then, lists leave it out.
+``proc`` is a parameter so that tests can hand in a made-up tree. Source: proc(5), kernel Documentation/filesystems/proc.rst.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypedDict
+
+TICKS = os.sysconf("SC_CLK_TCK")  # of utime, stime and starttime, per second
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
+_STATES = {
+    "R": "running", "S": "sleeping", "D": "waiting", "Z": "zombie", "T": "stopped", "t": "traced", "I": "idle", "X": "dead",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process. ``ns_pid`` is its pid in its innermost pid namespace; times are Unix seconds, sizes bytes."""
+
+    pid: int
+    ppid: int
+    ns_pid: int
+    uid: int
+    name: str
+    argv: tuple[str, ...]  # () for kernel threads and zombies
+    state: str
+    cpu_seconds: float
+    rss: int
+    threads: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    total: int
+    available: int
+    swap_total: int
+    swap_free: int
+
+
+class Check(TypedDict):
+    """One line of the host page. ``ok`` None is "can't be known"; the hint says what to do when it is not ok."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    hint: str
+
+
+def read(path: str) -> bytes | None:
+    """The whole file; None when it (or its process) is gone."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except _GONE:
+        return None
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            return None
+        raise
+
+
+def _stat(pid: int, proc: str) -> tuple[str, list[bytes]] | None:
+    """(name, the fields after it) of /proc/PID/stat. The name is in brackets and may hold spaces and brackets."""
+    data = read(f"{proc}/{pid}/stat")
+    if not data or b")" not in data:
+        return None
+    name = data[data.index(b"(") + 1 : data.rindex(b")")].decode(errors="replace")
+    return name, data[data.rindex(b")") + 2 :].split()
+
+
+def start_time(pid: int, proc: str = "/proc") -> int | None:
+    """Clock ticks from boot to its start: with the pid it names a process for good (until a reboot)."""
+    found = _stat(pid, proc)
+    return int(found[1][19]) if found else None
+
+
+@lru_cache(maxsize=4)
+def boot_time(proc: str = "/proc") -> float:
+    """Unix seconds."""
+    data = read(f"{proc}/stat") or b""
+    at = data.find(b"\nbtime ")
+    return float(data[at + 7 : data.index(b"\n", at + 7)]) if at >= 0 else time.time()
+
+
+def boot_id(proc: str = "/proc") -> str:
+    return (read(f"{proc}/sys/kernel/random/boot_id") or b"").decode().strip()
+
+
+def process(pid: int, proc: str = "/proc") -> Process | None:
+    """One process, None when it is gone."""
+    found = _stat(pid, proc)
+    status = read(f"{proc}/{pid}/status")
+    if found is None or not status:
+        return None
+    name, stat = found
+    argv = tuple(word.decode(errors="replace") for word in (read(f"{proc}/{pid}/cmdline") or b"").split(b"\0")[:-1])
+    return Process(
+        pid=pid,
+        ppid=int(stat[1]),
+        ns_pid=int((_status_field(status, b"NSpid") or [b"%d" % pid])[-1]),
+        uid=int((_status_field(status, b"Uid") or [b"0"])[0]),
+        name=name,
+        argv=argv,
+        state=_STATES.get(stat[0].decode(), stat[0].decode()),
+        cpu_seconds=(int(stat[11]) + int(stat[12])) / TICKS,
+        rss=int(stat[21]) * PAGE,
+        threads=int(stat[17]),
+        started_at=boot_time(proc) + int(stat[19]) / TICKS,
+    )
+
+
+def _status_field(status: bytes, name: bytes) -> list[bytes]:
+    at = status.find(b"\n" + name + b":")
+    if at < 0:
+        return []
+    start = at + len(name) + 2
+    end = status.find(b"\n", start)
+    return status[start : end if end >= 0 else None].split()
+
+
+def processes(pids: Iterable[int], proc: str = "/proc") -> list[Process]:
+    """Those of ``pids`` (a cgroup's) that still live, oldest first."""
+    found = [one for pid in pids if (one := process(pid, proc)) is not None]
+    return sorted(found, key=lambda one: (one.started_at, one.pid))
+
+
+def all_pids(proc: str = "/proc") -> list[int]:
+    return [int(name) for name in os.listdir(proc) if name.isascii() and name.isdigit()]
+
+
+def descendants(pid: int, proc: str = "/proc") -> list[int]:
+    """``pid`` and everything below it, parents first; [] when it is gone."""
+    children: dict[int, list[int]] = {}
+    for each in all_pids(proc):
+        if (found := _stat(each, proc)) is not None:
+            children.setdefault(int(found[1][1]), []).append(each)
+    if start_time(pid, proc) is None:
+        return []
+    family = [pid]
+    for each in family:
+        family.extend(children.get(each, ()))
+    return family
+
+
+# -- the host ------------------------------------------------------------------------------------------------------
+
+
+def cpus() -> int:
+    """CPUs that are online."""
+    return os.sysconf("SC_NPROCESSORS_ONLN")
+
+
+def memory(proc: str = "/proc") -> Memory:
+    data = read(f"{proc}/meminfo") or b""
+
+    def field(name: bytes) -> int:
+        at = data.find(name)
+        return int(data[at + len(name) : data.index(b"k", at)]) * 1024 if at >= 0 else 0
+
+    return Memory(field(b"MemTotal:"), field(b"MemAvailable:"), field(b"SwapTotal:"), field(b"SwapFree:"))
+
+
+def load(proc: str = "/proc") -> float:
+    """The one-minute load average."""
+    return float((read(f"{proc}/loadavg") or b"0").split()[0])
+
+
+def pressure(proc: str = "/proc") -> dict[str, float]:
+    """Resource → share of the last ten seconds in which some task waited for it, in per cent. {} without PSI."""
+    found: dict[str, float] = {}
+    for resource in ("cpu", "memory", "io"):
+        try:
+            data = read(f"{proc}/pressure/{resource}") or b""
+        except OSError:  # PSI built in but switched off (boot with psi=1): EOPNOTSUPP
+            continue
+        at = data.find(b"avg10=")
+        if at >= 0:
+            found[resource] = float(data[at + 6 : data.index(b" ", at)])
+    return found
+
+
+def filesystems(proc: str = "/proc") -> set[str]:
+    """File systems the kernel has right now; a module may bring more when it is first used."""
+    return {line.split()[-1].decode() for line in (read(f"{proc}/filesystems") or b"").splitlines() if line.strip()}
+
+
+@lru_cache(maxsize=4)
+def kernel_config(proc: str = "/proc", boot: str = "/boot") -> dict[str, str] | None:
+    """CONFIG_… → "y" or "m", from /proc/config.gz or /boot/config-RELEASE. None when neither can be read."""
+    try:
+        text = gzip.decompress(data) if (data := read(f"{proc}/config.gz")) else read(f"{boot}/config-{os.uname().release}")
+    except (gzip.BadGzipFile, EOFError):
+        text = None
+    if not text:
+        return None
+    pairs = (line.partition("=") for line in text.decode(errors="replace").splitlines() if line.startswith("CONFIG_"))
+    return {name: value for name, _, value in pairs if value in ("y", "m")}
