@@ -1,0 +1,48 @@
+"""Debian packages: installed only when they are missing, and the package lists fetched only when they are too old for that."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from .console import Refused, say
+
+
+def install(names: Sequence[str]) -> None:
+    """Raises Refused with what to install by hand where that is not possible."""
+    if not names:
+        return
+    words = " ".join(names)
+    if shutil.which("apt-get") is None:
+        raise Refused(
+            f"This machine lacks {words} and has no apt-get: install the like with its own package manager, then run this again."
+        )
+    say(f"Installing the system packages {words} …")
+    if _apt("install", "--no-install-recommends", *names) is None:
+        return
+    _apt("update")
+    if (reason := _apt("install", "--no-install-recommends", *names)) is not None:
+        raise Refused(
+            f"The system packages {words} could not be installed ({reason}): install them with apt-get, then run this again."
+        )
+
+
+def _apt(*words: str) -> str | None:
+    """None when it went well, else the last error that it printed."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    ran = subprocess.run(
+        ["apt-get", "-y", "-q", "-o", "DPkg::Lock::Timeout=120", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if ran.returncode == 0:
+        return None
+    errors = [line.strip() for line in ran.stdout.splitlines() if line.startswith(("E:", "dpkg:"))]
+    return errors[-1] if errors else f"exit code {ran.returncode}"

@@ -1,0 +1,63 @@
+"""DATA/policy.toml: what the worker lets the web half ask for. Written once, then the administrator's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .instance import Instance, write_file
+from .users import COUNT
+
+_TEXT = """\
+# What the worker, which is root, allows to the web half, which is not. Whoever takes over the web half gets no more than
+# this file says. Only root can change it; the worker reads it when it starts (deploy/down, then deploy/up).
+
+[peers]
+# The users that may connect to the worker's socket: root and the web half's own.
+uids = [0, {uid}]
+
+[uids]
+# The range from which each sandbox gets 65,536 ids of its own, as registered in /etc/subuid and /etc/subgid.
+base = {base}
+count = {count}
+
+[allow]
+# Namespaces that a sandbox may share with the host.
+host_namespaces = ["net", "pid", "ipc", "uts", "time", "cgroup"]
+# Directories of the host that may be bound into a sandbox, for example ["/srv/data"].
+bind_paths = []
+# Capabilities beyond the default set.
+capabilities = false
+# Sandboxes without a user namespace: their root is the host's root.
+no_user_namespace = false
+# Sandboxes without the filter of system calls.
+seccomp_off = false
+
+[limits]
+# The largest limits that may be asked for, for example memory = "8G", cpu = 4, pids = 4096. Left out: what the host has.
+"""
+
+
+def ensure(instance: Instance) -> None:
+    """Write it if there is none; else keep all but the ids, which are this machine's."""
+    path = instance.data / "policy.toml"
+    text = path.read_text() if path.exists() else _TEXT.format(uid=instance.uid, base=instance.ids_base, count=COUNT)
+    wanted = _with_ids(text, instance)
+    if not path.exists() or wanted != text:
+        write_file(path, wanted, 0o600)
+
+
+def _with_ids(text: str, instance: Instance) -> str:
+    """``down --all`` frees the user and the range; a later deploy/up may get others."""
+    known = instance.data / "stamps" / "web-uid"
+    old = known.read_text().strip() if known.exists() else str(instance.uid)
+    text = re.sub(rf"^(uids\s*=\s*\[[^\]]*)\b{old}\b", rf"\g<1>{instance.uid}", text, count=1, flags=re.M)
+    text = re.sub(r"^base\s*=.*$", f"base = {instance.ids_base}", text, count=1, flags=re.M)
+    _remember(known, instance.uid)
+    return text
+
+
+def _remember(path: Path, uid: int) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not path.exists() or path.read_text() != f"{uid}\n":
+        write_file(path, f"{uid}\n", 0o600)
