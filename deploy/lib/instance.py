@@ -131,7 +131,7 @@ def write_file(path: Path, text: str, mode: int) -> None:
 def _read(path: Path) -> dict[str, str | int]:
     try:
         raw = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except PermissionError:
         raise Refused("This needs root: run it with sudo.") from None

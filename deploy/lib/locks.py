@@ -25,7 +25,7 @@ def holder(directory: Path) -> Holder | None:
     """Who runs a panel on this directory now. Changes nothing."""
     try:
         descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,95 @@
+"""Fixtures for all tests: a real panel, its API, a real browser, and the proof that each test leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests import leaks
+from tests.panel import PASSWORD, Panel, free_port
+
+if importlib.util.find_spec("tests.dockerd"):
+    from tests.dockerd import dockerd  # noqa: F401  a fixture
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="session")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> leaks.Watch:
+    return leaks.Watch(tmp_path_factory.getbasetemp().resolve())
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest, watch: leaks.Watch) -> Iterator[None]:
+    """Compares the machine before and after. What a session's fixtures made is there before."""
+    before, pids = watch.now(), leaks.descendants()
+    yield
+    left = watch.left_since(before, pids)
+    assert not left, f"left behind by {request.node.nodeid}: {sorted(left)}"
+
+
+@pytest.fixture(scope="session")
+def panel(tmp_path_factory: pytest.TempPathFactory, watch: leaks.Watch, dockerd: object) -> Iterator[Panel]:
+    """The session's panel, below a directory that only root may enter, beside a Docker daemon of the tests' own."""
+    base = tmp_path_factory.mktemp("panel").resolve()
+    base.chmod(0o700)
+    before, pids = watch.now(), leaks.descendants()
+    panel = Panel(base, free_port(), docker_host=dockerd.url)  # type: ignore[attr-defined]
+    watch.kept.add(panel.tag)
+    try:
+        panel.up()
+        yield panel
+    finally:
+        panel.down("--all", "--purge")
+        watch.kept.discard(panel.tag)
+    left = watch.left_since(before, pids)
+    assert not left, f"left behind by deploy/down --all --purge: {sorted(left)}"
+
+
+@pytest.fixture(scope="session")
+def token(panel: Panel) -> str:
+    return panel.manage("create_token", "admin").split()[-1]
+
+
+@pytest.fixture
+def api(panel: Panel, token: str) -> Iterator[httpx.Client]:
+    """The REST API as the administrator; paths begin at /api/v1/."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"{panel.url}/api/v1/", headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, panel: Panel) -> Iterator[BrowserContext]:
+    """A browser without cookies. Nothing may be fetched from elsewhere."""
+    context = browser.new_context(base_url=panel.url, viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="UTC")
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """Logged in as the administrator. An error of the page's scripts fails the test."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto("/login/")
+    page.fill("input[name=username]", "admin")
+    page.fill("input[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "/login/" not in url)
+    yield page
+    assert errors == []

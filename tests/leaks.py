@@ -1,0 +1,167 @@
+"""What of ours is on this machine now, so that a test can prove that it left nothing behind.
+
+Everything that we make carries a name (``terrarium…``, ``tr<tag>…``), lies below the tests' own directory, or is a
+descendant of the tests' process. Another panel on the machine, and another test run, are told apart by their data directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PATIENCE = 5.0  # seconds for what is already dying: cgroups and links go a moment after their last process
+
+
+@dataclass
+class Watch:
+    """``base`` is the tests' directory; ``kept`` are tags of panels that live longer than one test."""
+
+    base: Path
+    kept: set[str] = field(default_factory=set)
+
+    def now(self) -> set[str]:
+        """One line for each thing of ours."""
+        ours = {
+            *self._mounts(),
+            *_cgroups(),
+            *_links(),
+            *_tables(),
+            *_network_namespaces(),
+            *_users(),
+            *_directories(),
+            *self._processes(),
+        }
+        foreign = self._foreign_tags()
+        return {line for line in ours if not any(tag in line for tag in foreign) and not self._is_kept(line)}
+
+    def left_since(self, before: set[str], pids_before: set[int]) -> set[str]:
+        """What came and did not go; waits for what is on its way out."""
+        deadline = time.monotonic() + PATIENCE
+        pause = 0.01
+        while left := {*(self.now() - before), *_new_descendants(pids_before)}:
+            if time.monotonic() > deadline:
+                return left
+            time.sleep(pause)
+            pause = min(pause * 2, 0.25)
+        return set()
+
+    def _is_kept(self, line: str) -> bool:
+        """A living panel's own bridge, table and group; what is inside of them is its sandboxes'."""
+        roots = (f"link tr{tag}|table inet terrarium_{tag}|cgroup \\S*/terrarium-{tag}|rule .*tr{tag}\\b.*" for tag in self.kept)
+        return any(re.fullmatch(root, line) for root in roots)
+
+    def _mounts(self) -> Iterator[str]:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            place = line.split()[4]
+            if place.startswith(f"{self.base}/") and "/docker" not in place:  # dockerd's own come and go with its containers
+                yield f"mount {place}"
+
+    def _processes(self) -> Iterator[str]:
+        """Those that were daemonised, by their command lines, so that a restart by a supervisor is no difference."""
+        for _pid, line in _command_lines():
+            if f"{self.base}/" in line and "containerd" not in line and "dockerd" not in line and "docker-proxy" not in line:
+                yield f"process {line}"
+
+    def _foreign_tags(self) -> set[str]:
+        homes = {line.split(":")[5].removesuffix("/web") for line in _lines("/etc/passwd") if line.startswith("terrarium")}
+        datas = {match[1] for _pid, line in _command_lines() if (match := re.search(r"--data (\S+)", line))}
+        foreign = {place for place in homes | datas if not place.startswith(f"{self.base}/")}
+        return {hashlib.sha256(place.encode()).hexdigest()[:6] for place in foreign}
+
+
+def descendants() -> set[int]:
+    """Living processes below the tests' own."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _text(f"/proc/{entry}/stat").rpartition(") ")[2].split()
+            if fields and fields[0] not in "ZX":
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found: set[int] = set()
+    todo = [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found.update(below)
+        todo += below
+    return found
+
+
+def _new_descendants(before: set[int]) -> Iterator[str]:
+    """Those that are not below a process that was there before, such as the session's browser."""
+    for pid in descendants() - before:
+        ancestor = pid
+        while ancestor not in before and ancestor not in (os.getpid(), 0, 1):
+            fields = _text(f"/proc/{ancestor}/stat").rpartition(") ")[2].split()
+            ancestor = int(fields[1]) if fields else 0
+        if ancestor == os.getpid():
+            yield f"child {_text(f'/proc/{pid}/cmdline').replace(chr(0), ' ').strip() or pid}"
+
+
+def _command_lines() -> Iterator[tuple[int, str]]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (line := _text(f"/proc/{entry}/cmdline")):
+            yield int(entry), line.replace("\0", " ").strip()
+
+
+def _cgroups() -> Iterator[str]:
+    for line in _lines("/proc/self/mounts"):
+        place, kind = line.split()[1:3]
+        if kind in ("cgroup", "cgroup2"):
+            for top in Path(place).glob("terrarium-*"):
+                for directory, _names, _files in os.walk(top):
+                    yield f"cgroup {directory}"
+
+
+def _links() -> Iterator[str]:
+    for name in os.listdir("/sys/class/net"):
+        if re.fullmatch(r"tr[0-9a-f]{6}(-.*)?", name):
+            yield f"link {name}"
+
+
+def _tables() -> Iterator[str]:
+    for line in _output("nft", "list", "tables"):
+        if "terrarium" in line:
+            yield line.strip()
+    for line in _output("iptables", "-w", "-S"):
+        if re.search(r"\btr[0-9a-f]{6}\b", line):
+            yield f"rule {line.strip()}"
+
+
+def _network_namespaces() -> Iterator[str]:
+    for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
+        yield f"netns {name}"
+
+
+def _users() -> Iterator[str]:
+    for file in ("passwd", "group", "subuid", "subgid"):
+        for line in _lines(f"/etc/{file}"):
+            if line.startswith("terrarium"):
+                yield f"{file} {line.split(':')[0]}"
+
+
+def _directories() -> Iterator[str]:
+    for top in ("/run", "/var/lib", "/sys/fs/bpf"):
+        for name in os.listdir(top) if os.path.isdir(top) else []:
+            if name.startswith("terrarium"):
+                yield f"directory {top}/{name}"
+
+
+def _output(*argv: str) -> list[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def _lines(path: str) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
