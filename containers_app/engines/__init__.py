@@ -1,0 +1,22 @@
+"""The engines, by name. To add one: a class that follows base.Engine, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..kernel.cgroups import Cgroups
+from .base import Engine
+from .policy import Policy
+
+
+def build(
+    *, node: str, tag: str, data: str, run: str, docker_host: str, policy: Policy, cgroups: Cgroups, resolve: Callable[[str], int]
+) -> dict[str, Engine]:
+    """All engines, not yet opened. ``resolve`` tells the host pid of a container, whichever engine it is of."""
+    from .docker import DockerEngine  # here, so that whoever only needs the words of base does not pay for the SDK
+    from .raw import RawEngine
+
+    return {
+        "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
+        "docker": DockerEngine(node=node, host=docker_host, cgroups=cgroups, policy=policy),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -66,6 +66,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+Listing = list[Any] | Awaitable[list[Any]]  # at once, or when the daemon has answered
 Changed = Callable[[str], None]  # called with a container's id whenever it may have changed, appeared or gone
 
 
@@ -95,3 +96,6 @@ class Engine(Protocol):
     async def logs(self, container_id: str, tail: int) -> str: ...
     def commands(self, container_id: str) -> list[str]: ...
     def security(self, container_id: str) -> dict[str, Any]: ...
+    def preview(self, spec: ContainerSpec) -> list[str]: ...
+    def images(self) -> Listing: ...
+    def networks(self) -> Listing: ...

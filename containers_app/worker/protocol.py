@@ -17,8 +17,16 @@ the stream can no longer be trusted (length over the bound, half a frame), by cl
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 import msgspec
 
+from ..engines.base import Container as Container
+from ..engines.base import EngineStatus as EngineStatus
+from ..engines.base import ExecResult as ExecResult
+from ..engines.base import NamespaceView as NamespaceView
+from ..errors import TerrariumError
 from ..spec import ContainerSpec, LimitValue
 
 VERSION = 1
@@ -217,10 +225,11 @@ class StatsFrame(msgspec.Struct, frozen=True):
 
 
 class ContainersChanged(msgspec.Struct, frozen=True):
-    """``containers`` appeared or changed; ``removed`` are ids that are gone."""
+    """``containers`` appeared or changed; ``removed`` are ids that are gone; after ``reset`` there are no others."""
 
     containers: tuple[msgspec.Raw, ...]  # encoded base.Container
     removed: tuple[str, ...] = ()
+    reset: bool = False
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):
@@ -254,3 +263,44 @@ class Push(msgspec.Struct, frozen=True, tag=True):
 
 FromWorker = Hello | Reply | Failure | Push
 FromWeb = Hello | Request
+
+HEADER = struct.Struct(">I")
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(message: FromWorker | FromWeb) -> bytes:
+    """One message as it goes over the wire."""
+    body = _encoder.encode(message)
+    return HEADER.pack(len(body)) + body
+
+
+class FrameTooLong(TerrariumError):
+    code = "too_large"
+    status = 413
+
+
+class Frames:
+    """Cuts a byte stream into frame bodies. ``feed`` yields those that are whole; the rest waits for more."""
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Raises FrameTooLong as soon as a length over the maximum is read; the stream is then of no more use."""
+        self._buffer += data
+        while len(self._buffer) >= HEADER.size:
+            (length,) = HEADER.unpack_from(self._buffer)
+            if length > self._maximum:
+                raise FrameTooLong(f"A message of {length} bytes is longer than the {self._maximum} allowed.")
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[HEADER.size : end])
+            del self._buffer[:end]
+            yield body
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of a frame that has not come whole."""
+        return len(self._buffer)

@@ -1,0 +1,242 @@
+"""What this host allows, whoever asks: the root-owned policy file and the checks it stands for.
+
+The web process is not trusted: whoever takes it over gets no more than what is written here. ``load`` refuses a file
+that anyone but root could have written. Every check is one named function; all raise PolicyRefused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import InvalidInput, PolicyRefused
+from ..kernel import namespaces
+from ..kernel.security import DEFAULT_CAPABILITIES
+from ..spec import NAMESPACE_TYPES, ContainerSpec, LimitChanges, LimitValue, parse_size
+
+UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
+MAX_POLICY = 1 << 16  # bytes
+
+_MODE_HINT = "Ask root to set owner root and mode 0600."
+
+
+@dataclass(frozen=True)
+class Peers:
+    uids: tuple[int, ...] = (0,)  # users whose processes may connect to the worker; root always may
+
+
+@dataclass(frozen=True)
+class UidRange:
+    base: int = 0  # first host uid given to sandboxes; 0: none registered
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count and (self.base < UID_RANGE or self.count < UID_RANGE or self.base + self.count > 1 << 32):
+            raise ValueError(f"uids.base must be at least {UID_RANGE}, and the range must hold one sandbox ({UID_RANGE} ids)")
+
+
+@dataclass(frozen=True)
+class Allow:
+    host_namespaces: tuple[str, ...] = ("net", "pid", "ipc", "uts", "time", "cgroup")
+    bind_paths: tuple[str, ...] = ()  # host directories; they and what is in them may be bound
+    capabilities: bool = False  # capabilities beyond the default set
+    no_user_namespace: bool = False  # root inside is root outside
+    seccomp_off: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.host_namespaces) - set(NAMESPACE_TYPES):
+            raise ValueError(f"allow.host_namespaces: there is no namespace called {sorted(unknown)[0]}")
+        if relative := [path for path in self.bind_paths if not path.startswith("/")]:
+            raise ValueError(f"allow.bind_paths: {relative[0]} is not an absolute path")
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest limits that may be set; None leaves it to the host. Where one is set, "no limit" is refused."""
+
+    memory: int | str | None = None  # bytes, or written as "8G"
+    cpu: float | None = None  # cores
+    pids: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.items():
+            if value <= 0:
+                raise ValueError(f"limits.{name} must be more than 0")
+
+    def items(self) -> list[tuple[str, float]]:
+        """(name, bytes, cores or processes) of those that are set."""
+        try:
+            memory = None if self.memory is None else parse_size(self.memory)
+        except InvalidInput as error:
+            raise ValueError(f"limits.memory: {error.message}") from None
+        rows = (("memory", memory), ("cpu", self.cpu), ("pids", self.pids))
+        return [(name, value) for name, value in rows if value is not None]
+
+
+@dataclass(frozen=True)
+class Policy:
+    peers: Peers = field(default_factory=Peers)
+    uids: UidRange = field(default_factory=UidRange)
+    allow: Allow = field(default_factory=Allow)
+    limits: Largest = field(default_factory=Largest)
+
+    def admits(self, uid: int) -> bool:
+        """May a process of this user connect to the worker?"""
+        return uid == 0 or uid in self.peers.uids
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    peers: Peers = msgspec.field(default_factory=Peers)
+    uids: UidRange = msgspec.field(default_factory=UidRange)
+    allow: Allow = msgspec.field(default_factory=Allow)
+    limits: Largest = msgspec.field(default_factory=Largest)
+
+
+def load(path: Path, owner: int = 0) -> Policy:
+    """Read the policy; it must be a plain file of ``owner`` (root) that nobody else can write, else InvalidInput."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise InvalidInput(
+            f"The policy {path} can't be read: {error.strerror}.", code="invalid_policy", hint="deploy/up writes one."
+        ) from None
+    with open(descriptor, "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != owner or facts.st_mode & 0o022:
+            raise InvalidInput(f"The policy {path} could be changed by others than root.", code="invalid_policy", hint=_MODE_HINT)
+        text = file.read(MAX_POLICY + 1)
+    try:
+        if len(text) > MAX_POLICY:
+            raise ValueError("it is too long")
+        raw: Mapping[str, Any] = tomllib.loads(text.decode())
+        parsed = msgspec.convert(_known(raw), _File)
+    except ValueError as error:  # TOML, UTF-8, types (msgspec) and ranges alike
+        raise InvalidInput(
+            f"The policy {path} is not right: {error}.",
+            code="invalid_policy",
+            hint="Correct it, or move it away and run deploy/up.",
+        ) from None
+    return Policy(parsed.peers, parsed.uids, parsed.allow, parsed.limits)
+
+
+def _known(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse unknown keys: a misspelt permission must not go unnoticed (dataclasses have no forbid_unknown_fields)."""
+    for section, kind in (("peers", Peers), ("uids", UidRange), ("allow", Allow), ("limits", Largest)):
+        keys = raw.get(section, {})
+        if isinstance(keys, dict) and (unknown := set(keys) - set(kind.__dataclass_fields__)):
+            raise ValueError(f"there is no setting called {section}.{sorted(unknown)[0]}")
+    return raw
+
+
+def check_spec(policy: Policy, spec: ContainerSpec) -> None:
+    """Hold a checked spec against the policy. PolicyRefused names the first thing that is not allowed."""
+    for check in POLICY_CHECKS:
+        check(policy, spec)
+
+
+def check_user_namespace(policy: Policy, spec: ContainerSpec) -> None:
+    if spec.namespaces.user == "host" and not policy.allow.no_user_namespace:
+        raise PolicyRefused(
+            "This host asks for a user namespace of its own.",
+            hint='Leave "user" private, or ask root to set no_user_namespace in policy.toml.',
+        )
+
+
+def check_host_namespaces(policy: Policy, spec: ContainerSpec) -> None:
+    for kind, mode in spec.namespaces.items():
+        if mode == "host" and kind != "user":
+            check_initial_namespace(policy, kind)
+
+
+def check_initial_namespace(policy: Policy, kind: str) -> None:
+    """Also for whoever finds that a reference (``container:ID``, ``path:``) leads to the host's own namespace."""
+    allowed = policy.allow.no_user_namespace if kind == "user" else kind in policy.allow.host_namespaces
+    if not allowed:
+        raise PolicyRefused(
+            f"This host does not lend its own {kind} namespace.",
+            hint=f'Make "{kind}" private, or ask root to add it to host_namespaces in policy.toml.',
+        )
+
+
+def check_namespace_paths(policy: Policy, spec: ContainerSpec) -> None:
+    """A path may only be a namespace that root has bound under /run, and the host's own only where that is allowed."""
+    for kind, mode in spec.namespaces.items():
+        if not mode.startswith("path:"):
+            continue
+        path = os.path.realpath(mode.removeprefix("path:"))
+        if not path.startswith("/run/"):
+            raise PolicyRefused("Namespaces by path must lie under /run.", hint="For example path:/run/netns/blue.")
+        try:
+            same = os.stat(path).st_ino == namespaces.initial().get(kind)
+        except OSError as error:
+            raise InvalidInput(
+                f"There is no namespace at {path}: {error.strerror}.", code="invalid_namespace", hint="ip netns add makes one."
+            ) from None
+        if same:
+            check_initial_namespace(policy, kind)
+
+
+def check_bind_paths(policy: Policy, spec: ContainerSpec) -> None:
+    """Both the path as written and where it leads must be allowed. The engine must open it without following links."""
+    for mount in spec.mounts:
+        if mount.type != "bind":
+            continue
+        for path in (os.path.normpath(mount.source), os.path.realpath(mount.source)):
+            if not any(_within(path, os.path.realpath(allowed)) for allowed in policy.allow.bind_paths):
+                raise PolicyRefused(
+                    f"This host does not let {mount.source} be mounted into containers.",
+                    hint="Ask root to add it to bind_paths in policy.toml.",
+                )
+
+
+def check_capabilities(policy: Policy, spec: ContainerSpec) -> None:
+    extra = set(spec.security.capabilities or ()) - set(DEFAULT_CAPABILITIES)
+    if extra and not policy.allow.capabilities:
+        raise PolicyRefused(
+            f"This host does not give containers {sorted(extra)[0]}.",
+            hint="Choose from the default set, or ask root to set capabilities in policy.toml.",
+        )
+
+
+def check_seccomp(policy: Policy, spec: ContainerSpec) -> None:
+    if spec.security.seccomp == "off" and not policy.allow.seccomp_off:
+        raise PolicyRefused(
+            "This host does not let containers run without a seccomp filter.",
+            hint='Leave seccomp "default", or ask root to set seccomp_off in policy.toml.',
+        )
+
+
+def check_largest_limits(policy: Policy, spec: ContainerSpec) -> None:
+    for name, largest in policy.limits.items():
+        check_limit(name, spec.limits.get(name), largest)
+
+
+def check_changes(policy: Policy, changes: LimitChanges) -> None:
+    """The same for a change of limits: what is not changed is not looked at."""
+    for name, largest in policy.limits.items():
+        if name in changes:
+            check_limit(name, changes[name], largest)
+
+
+def check_limit(name: str, value: LimitValue | None, largest: float) -> None:
+    if value is None or isinstance(value, str) or value > largest:
+        raise PolicyRefused(
+            f"This host allows at most {largest:.10g} for the limit {name}.", hint=f"Set {name} to {largest:.10g} or less."
+        )
+
+
+POLICY_CHECKS: tuple[Callable[[Policy, ContainerSpec], None], ...] = (
+    check_user_namespace, check_host_namespaces, check_namespace_paths, check_bind_paths, check_capabilities,
+    check_seccomp, check_largest_limits,
+)  # fmt: skip
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -1,0 +1,150 @@
+"""The worker: root, asyncio, no Django. ``python -m containers_app.worker --data DATA --run RUN …``
+
+Ends with 0 on SIGTERM or SIGINT and leaves every sandbox running. One worker for each run directory (RUN/worker.lock).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import hashlib
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..engines import build, policy
+from ..engines.base import Container
+from ..errors import Conflict, TerrariumError
+from ..kernel import procfs
+from ..kernel.cgroups import choose
+from .commands import Worker, find, handle
+from .events import EventLog
+from .live import Live
+from .registry import Registry
+from .sampler import Sampler
+from .server import Server
+
+_log = logging.getLogger("worker")
+
+
+def main(words: list[str]) -> int:
+    options = parse(words)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    try:
+        if options.remove_everything:
+            return remove_everything(options)
+        with only_one(options.run):
+            asyncio.run(serve(options))
+    except TerrariumError as error:
+        print(f"{error.message} {error.hint}".strip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="containers_app.worker", description="Terrarium's worker; deploy/up starts it.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--docker-host", default="unix:///var/run/docker.sock")
+    parser.add_argument("--web-uid", type=int, default=0, help="the user of the web half, whose group may use the socket")
+    parser.add_argument("--node", default=socket.gethostname())
+    parser.add_argument("--remove-everything", action="store_true", help="stop and remove every sandbox and what belongs to them")
+    return parser.parse_args(words)
+
+
+def instance_tag(data: Path) -> str:
+    """What the names of this instance's cgroups, links and rules carry: 6 hex digits of its data directory's path."""
+    return hashlib.sha256(os.path.realpath(data).encode()).hexdigest()[:6]
+
+
+@contextlib.contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Hold RUN/worker.lock, and say in RUN/worker.pid who does (pid and start time). Conflict when another worker has it."""
+    with open(run / "worker.lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"A worker already runs for {run}.", hint="deploy/down stops it.") from None
+        temporary = run / ".worker.pid.new"
+        temporary.write_text(f"{os.getpid()} {procfs.start_time(os.getpid())}\n")
+        temporary.replace(run / "worker.pid")
+        yield
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Until SIGTERM or SIGINT."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    rules = policy.load(options.data / "policy.toml")
+    cgroups = choose()
+    sampler = Sampler(cgroups)
+    live = Live(sampler.sample)
+    engines = build(
+        node=options.node, tag=instance_tag(options.data), data=str(options.data), run=str(options.run),
+        docker_host=options.docker_host, policy=rules, cgroups=cgroups, resolve=lambda wanted: find(registry, wanted).pid,
+    )  # fmt: skip
+    state, web = options.data / "state", options.run / "web"
+    state.mkdir(mode=0o700, exist_ok=True)
+    registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler))
+    live.open(registry)
+    await registry.open()
+    worker = Worker(options.node, rules, registry, live, sampler, cgroups)
+    server = Server(web / "worker.sock", options.node, rules.admits, lambda command: handle(worker, command), live)
+    web.mkdir(mode=0o750, exist_ok=True)
+    server.open(group_of(options.web_uid))
+    gc.collect()
+    gc.freeze()  # what is here now stays: later collections need not look at it
+    _log.info("serving %s as node %s, %d containers", web / "worker.sock", options.node, len(registry.all()))
+    await stop.wait()
+    _log.info("ending; sandboxes go on")
+    await server.close()
+    await registry.close()
+    sampler.close()
+
+
+class Tracker:
+    """Tells the sampler which containers there are to sample."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def update(self, container: Container) -> None:
+        if container.state in ("running", "paused") and container.cgroups:
+            limits = {name: reading.effective for name, reading in container.limits.items()}
+            self._sampler.track(container.id, container.cgroups, container.pid, limits)
+        else:
+            self._sampler.forget(container.id)
+
+    def forget(self, container_id: str) -> None:
+        self._sampler.forget(container_id)
+
+
+def group_of(uid: int) -> int:
+    """The primary group of the web's user; root's when it has no entry."""
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return 0
+
+
+def remove_everything(options: argparse.Namespace) -> int:
+    from ..engines.raw import remove_everything as remove
+
+    left = asyncio.run(remove(tag=instance_tag(options.data), data=str(options.data), run=str(options.run), cgroups=choose()))
+    for line in left:
+        print(line, file=sys.stderr)
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

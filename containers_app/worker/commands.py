@@ -1,0 +1,364 @@
+"""What the worker does: one function per command, and the table that is all anyone can ask of it.
+
+Every handler checks what it is given as if the web had not: types were checked by the decoder, ranges and words are
+checked here by the same functions that the border uses, then the policy. Results are msgspec-encodable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from .. import spec as specs
+from ..engines import policy as policies
+from ..engines.base import Container, Engine, Listing, Terminal
+from ..engines.policy import Policy
+from ..errors import Conflict, InvalidInput, NotFound, Unsupported
+from ..kernel.cgroups import Cgroups
+from ..spec import ContainerSpec
+from . import inspection, protocol
+from .live import Live
+from .protocol import Stats, TerminalOpened
+from .registry import Registry
+from .sampler import Sampler
+from .server import WithDescriptor
+
+MAX_TIMEOUT = 3600.0  # seconds
+MAX_LOG_LINES = 100_000
+MAX_LOG_TEXT = 8 << 20  # characters
+MAX_TERMINALS = 1024  # open ones that need the worker to be resized
+RATE_WAIT = 0.2  # seconds between the two samples that a rate needs when nobody watches
+
+UNKNOWN = Stats(*[None] * len(Stats.__struct_fields__))
+
+
+@dataclass
+class Worker:
+    """What the handlers work on."""
+
+    node: str
+    policy: Policy
+    registry: Registry
+    live: Live
+    sampler: Sampler
+    cgroups: Cgroups
+    terminals: dict[str, Terminal] = field(default_factory=dict)  # those whose holder can't size them itself
+    names: set[str] = field(default_factory=set)  # of containers being made
+
+
+async def handle(worker: Worker, command: protocol.Command) -> object:
+    handler = HANDLERS.get(type(command))
+    if handler is None:
+        raise InvalidInput("There is no such command.", code="invalid_command")
+    return await handler(worker, command)
+
+
+# ── containers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_containers(worker: Worker, _: protocol.ListContainers) -> object:
+    worker.registry.publish()
+    return worker.registry.encoded(worker.registry.ids())
+
+
+async def get_container(worker: Worker, command: protocol.GetContainer) -> Container:
+    return _engine(worker, command.id).get(command.id)
+
+
+async def create_container(worker: Worker, command: protocol.CreateContainer) -> Container:
+    spec = checked_spec(command.spec)
+    if len(command.owner) > 150 or not command.owner.isprintable():
+        raise InvalidInput("That is not a user's name.")
+    policies.check_spec(worker.policy, spec)
+    check_references(worker, spec)
+    engine = worker.registry.engines.get(spec.engine)
+    if engine is None:
+        raise Unsupported(f"This worker has no {spec.engine} engine.", hint="See the host page for what there is.")
+    with _reserved(worker, spec.name):
+        container = await engine.create(spec, command.owner)
+    worker.registry.changed(container.id)
+    worker.registry.publish()
+    return engine.get(container.id)
+
+
+def checked_spec(spec: ContainerSpec) -> ContainerSpec:
+    """The spec with its limits in the table's units. InvalidInput as from ``spec.parse_container``."""
+    for check in specs.CONTAINER_CHECKS:
+        check(spec)
+    limits = {name: value for name, value in specs.parse_limits(spec.limits).items() if value is not None}
+    return msgspec.structs.replace(spec, limits=limits)
+
+
+def check_references(worker: Worker, spec: ContainerSpec) -> None:
+    """``container:ID`` must be there, and must not be a way round the policy into the host's own namespaces."""
+    for kind, mode in spec.namespaces.items():
+        if mode.startswith("container:"):
+            target = find(worker.registry, mode.removeprefix("container:"))
+            view = target.namespaces.get(kind)
+            if view is not None and view.initial:
+                policies.check_initial_namespace(worker.policy, kind)
+
+
+def find(registry: Registry, wanted: str) -> Container:
+    """By id, else by name, else by a beginning of the id (4 or more characters) that only one has."""
+    everything = registry.all()
+    for matches in (
+        [container for container in everything if container.id == wanted],
+        [container for container in everything if container.name == wanted],
+        [container for container in everything if len(wanted) >= 4 and container.id.startswith(wanted)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise Conflict(f"More than one container is meant by “{wanted[:64]}”.", hint="Write more of the id.")
+    raise NotFound(f"There is no container “{wanted[:64]}”.", hint="It may have been removed.")
+
+
+@contextmanager
+def _reserved(worker: Worker, name: str) -> Iterator[None]:
+    """No two containers of one name, in whichever engine, also while they are being made."""
+    if name in worker.names or worker.registry.named(name) is not None:
+        raise Conflict(f"There is a container called “{name}” already.", hint="Choose another name.", code="name_taken")
+    worker.names.add(name)
+    try:
+        yield
+    finally:
+        worker.names.discard(name)
+
+
+async def start_container(worker: Worker, command: protocol.StartContainer) -> Container:
+    engine = _engine(worker, command.id)
+    await engine.start(command.id)
+    return _seen(worker, engine, command.id)
+
+
+async def stop_container(worker: Worker, command: protocol.StopContainer) -> Container:
+    engine = _engine(worker, command.id)
+    await engine.stop(command.id, _seconds(command.timeout))
+    return _seen(worker, engine, command.id)
+
+
+async def kill_container(worker: Worker, command: protocol.KillContainer) -> Container:
+    if not 1 <= command.signal <= 64:
+        raise InvalidInput(f"{command.signal} is not a signal.", hint="Signals are 1 to 64; 9 is SIGKILL, 15 is SIGTERM.")
+    engine = _engine(worker, command.id)
+    await engine.kill(command.id, command.signal)
+    return _seen(worker, engine, command.id)
+
+
+async def restart_container(worker: Worker, command: protocol.RestartContainer) -> Container:
+    engine = _engine(worker, command.id)
+    await engine.restart(command.id, _seconds(command.timeout))
+    return _seen(worker, engine, command.id)
+
+
+async def pause_container(worker: Worker, command: protocol.PauseContainer) -> Container:
+    engine = _engine(worker, command.id)
+    await engine.pause(command.id)
+    return _seen(worker, engine, command.id)
+
+
+async def resume_container(worker: Worker, command: protocol.ResumeContainer) -> Container:
+    engine = _engine(worker, command.id)
+    await engine.resume(command.id)
+    return _seen(worker, engine, command.id)
+
+
+async def remove_container(worker: Worker, command: protocol.RemoveContainer) -> None:
+    engine = _engine(worker, command.id)
+    container = engine.get(command.id)
+    await engine.remove(container.id, command.force)
+    worker.registry.changed(container.id)
+    worker.registry.publish()
+
+
+# ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def execute_command(worker: Worker, command: protocol.ExecuteCommand) -> object:
+    specs.check_argv(command.argv)
+    if not command.argv:
+        raise InvalidInput("There is no command.", code="invalid_command", hint='For example ["ls", "-l"].')
+    return await _engine(worker, command.id).execute(command.id, command.argv, _seconds(command.timeout))
+
+
+async def open_terminal(worker: Worker, command: protocol.OpenTerminal) -> WithDescriptor:
+    specs.check_argv(command.argv)
+    _check_size(command.rows, command.columns)
+    engine = _engine(worker, command.id)
+    terminal = await engine.open_terminal(command.id, command.argv, command.rows, command.columns)
+    name, is_tty = os.urandom(12).hex(), os.isatty(terminal.fd)
+    if not is_tty:
+        while len(worker.terminals) >= MAX_TERMINALS:
+            del worker.terminals[next(iter(worker.terminals))]
+        worker.terminals[name] = terminal
+    return WithDescriptor(TerminalOpened(name, is_tty), terminal.fd)
+
+
+async def resize_terminal(worker: Worker, command: protocol.ResizeTerminal) -> None:
+    _check_size(command.rows, command.columns)
+    terminal = worker.terminals.get(command.terminal)
+    if terminal is None:
+        raise NotFound("There is no such terminal.", hint="Its holder sizes it, or it has ended.")
+    await terminal.resize(command.rows, command.columns)
+
+
+# ── limits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def read_limits(worker: Worker, command: protocol.ReadLimits) -> object:
+    return _engine(worker, command.id).read_limits(command.id)
+
+
+async def update_limits(worker: Worker, command: protocol.UpdateLimits) -> object:
+    changes = specs.parse_limits(command.changes)
+    policies.check_changes(worker.policy, changes)
+    engine = _engine(worker, command.id)
+    limits = await engine.update_limits(command.id, changes)
+    _seen(worker, engine, command.id)
+    return limits
+
+
+# ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def read_processes(worker: Worker, command: protocol.ReadProcesses) -> object:
+    container = _engine(worker, command.id).get(command.id)
+    return await asyncio.to_thread(inspection.processes, container, worker.cgroups)
+
+
+async def read_namespaces(worker: Worker, command: protocol.ReadNamespaces) -> object:
+    container = _engine(worker, command.id).get(command.id)
+    return await asyncio.to_thread(inspection.namespaces, container, worker.registry.all())
+
+
+async def read_graph(worker: Worker, _: protocol.ReadGraph) -> object:
+    return await asyncio.to_thread(inspection.graph, worker.registry.all(), worker.cgroups)
+
+
+async def read_host(worker: Worker, _: protocol.ReadHost) -> object:
+    engines = [engine.status() for engine in worker.registry.engines.values()]
+    return await asyncio.to_thread(inspection.host, worker.node, engines, worker.cgroups)
+
+
+async def read_stats(worker: Worker, command: protocol.ReadStats) -> Stats:
+    """All unknown when it does not run."""
+    container = _engine(worker, command.id).get(command.id)
+    frame = worker.live.latest
+    if frame is None:
+        worker.registry.publish()
+        worker.sampler.sample()
+        await asyncio.sleep(RATE_WAIT)
+        frame = worker.live.latest or worker.sampler.sample()
+    return frame.rows.get(container.id, UNKNOWN)
+
+
+async def read_logs(worker: Worker, command: protocol.ReadLogs) -> str:
+    tail = min(max(command.tail, 0), MAX_LOG_LINES)
+    return (await _engine(worker, command.id).logs(command.id, tail))[-MAX_LOG_TEXT:]
+
+
+async def read_commands(worker: Worker, command: protocol.ReadCommands) -> object:
+    return _engine(worker, command.id).commands(command.id)
+
+
+async def preview_commands(worker: Worker, command: protocol.PreviewCommands) -> object:
+    spec = checked_spec(command.spec)
+    policies.check_spec(worker.policy, spec)
+    engine = worker.registry.engines.get(spec.engine)
+    if engine is None:
+        raise Unsupported(f"This worker has no {spec.engine} engine.", hint="See the host page for what there is.")
+    return engine.preview(spec)
+
+
+async def read_security(worker: Worker, command: protocol.ReadSecurity) -> object:
+    return _engine(worker, command.id).security(command.id)
+
+
+async def list_images(worker: Worker, _: protocol.ListImages) -> object:
+    return await _of_all(worker, lambda engine: engine.images())
+
+
+async def list_networks(worker: Worker, _: protocol.ListNetworks) -> object:
+    return await _of_all(worker, lambda engine: engine.networks())
+
+
+async def list_events(worker: Worker, command: protocol.ListEvents) -> object:
+    return worker.registry.events.after(command.after, min(max(command.limit, 0), 2000))
+
+
+# ── shared ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _of_all(worker: Worker, listing: Callable[[Engine], Listing]) -> list[Any]:
+    """One engine after the other, each item with its engine's name; those not available have nothing to show."""
+    found: list[Any] = []
+    for engine in worker.registry.engines.values():
+        if engine.status().available:
+            items = listing(engine)
+            items = await items if isinstance(items, Awaitable) else items
+            found += [{"engine": engine.name} | msgspec.to_builtins(item) for item in items]
+    return found
+
+
+def _engine(worker: Worker, container_id: str) -> Engine:
+    return worker.registry.engine_of(container_id)
+
+
+def _seen(worker: Worker, engine: Engine, container_id: str) -> Container:
+    """The container as it now is, told to everybody before the reply."""
+    container = engine.get(container_id)
+    worker.registry.changed(container.id)
+    worker.registry.publish()
+    return container
+
+
+def _seconds(value: float) -> float:
+    if not (math.isfinite(value) and 0 <= value <= MAX_TIMEOUT):
+        raise InvalidInput("That is not a time-out.", hint=f"Write 0 to {MAX_TIMEOUT:.0f} seconds.")
+    return value
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
+        raise InvalidInput("A terminal has 1 to 1000 rows and columns.")
+
+
+Handler = Callable[[Worker, Any], Awaitable[object]]
+
+HANDLERS: dict[type[protocol.Command], Handler] = {
+    protocol.ListContainers: list_containers,
+    protocol.GetContainer: get_container,
+    protocol.CreateContainer: create_container,
+    protocol.StartContainer: start_container,
+    protocol.StopContainer: stop_container,
+    protocol.KillContainer: kill_container,
+    protocol.RestartContainer: restart_container,
+    protocol.PauseContainer: pause_container,
+    protocol.ResumeContainer: resume_container,
+    protocol.RemoveContainer: remove_container,
+    protocol.ExecuteCommand: execute_command,
+    protocol.OpenTerminal: open_terminal,
+    protocol.ResizeTerminal: resize_terminal,
+    protocol.ReadLimits: read_limits,
+    protocol.UpdateLimits: update_limits,
+    protocol.ReadProcesses: read_processes,
+    protocol.ReadNamespaces: read_namespaces,
+    protocol.ReadGraph: read_graph,
+    protocol.ReadStats: read_stats,
+    protocol.ReadLogs: read_logs,
+    protocol.ReadCommands: read_commands,
+    protocol.ReadSecurity: read_security,
+    protocol.PreviewCommands: preview_commands,
+    protocol.ReadHost: read_host,
+    protocol.ListImages: list_images,
+    protocol.ListNetworks: list_networks,
+    protocol.ListEvents: list_events,
+}

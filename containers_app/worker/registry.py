@@ -1,0 +1,204 @@
+"""What is known of every container, and who is told when it changes.
+
+    engine ── changed(id) ──▶ registry ── engine.get(id), compared with what was last published
+                                 ├─▶ audience.containers_changed(ids)
+                                 ├─▶ EventLog.record(…) ─▶ audience.event(…)
+                                 └─▶ tracker.track / forget   (the sampler)
+
+Several changes within COALESCE are published together; the first one after a quiet time is published at once.
+Everything runs on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from ..engines.base import Container, Engine
+from ..errors import NotFound, TerrariumError
+from .events import EventLog
+from .protocol import Event
+
+COALESCE = 0.02  # seconds; an eye does not see it, a burst of starts is one message
+
+_ALIVE = ("running", "paused")
+_log = logging.getLogger(__name__)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Audience(Protocol):
+    def containers_changed(self, ids: frozenset[str]) -> None: ...
+    def event(self, event: Event) -> None: ...
+
+
+class Tracker(Protocol):
+    def update(self, container: Container) -> None: ...
+    def forget(self, container_id: str) -> None: ...
+
+
+class Registry:
+    def __init__(self, engines: Mapping[str, Engine], events: EventLog, audience: Audience, tracker: Tracker) -> None:
+        self.engines = engines
+        self.events = events
+        self._audience = audience
+        self._tracker = tracker
+        self._containers: dict[str, Container] = {}
+        self._encoded: dict[str, msgspec.Raw] = {}
+        self._pending: set[str] = set()
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._published_at = 0.0
+        self._opened_at = time.time()
+
+    async def open(self) -> None:
+        """Open the engines; one that does not open is said in the log and in its status, and holds up nobody else."""
+        for engine in self.engines.values():
+            try:
+                await engine.open(self.changed)
+            except TerrariumError as error:
+                _log.warning("engine %s: %s %s", engine.name, error.message, error.hint)
+            for container in engine.all():
+                self._keep(container)
+        self._pending.clear()
+        self._catch_up()
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for engine in self.engines.values():
+            await engine.close()
+        self.events.close()
+
+    def changed(self, container_id: str) -> None:
+        """An engine says that this container may have changed, appeared or gone."""
+        self._pending.add(container_id)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._published_at + COALESCE), self.publish)
+
+    def publish(self) -> None:
+        """Tell what has changed since the last time; harmless to call at any time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pending:
+            return
+        self._published_at = asyncio.get_running_loop().time()
+        pending, self._pending = self._pending, set()
+        different = frozenset(container_id for container_id in pending if self._refresh(container_id))
+        if different:
+            self._audience.containers_changed(different)
+
+    def engine_of(self, container_id: str) -> Engine:
+        for engine in self.engines.values():
+            if engine.owns(container_id):
+                return engine
+        raise NotFound("There is no such container.", hint="It may have been removed. The list shows what there is.")
+
+    def ids(self) -> Iterable[str]:
+        return self._containers.keys()
+
+    def all(self) -> list[Container]:
+        self.publish()
+        return list(self._containers.values())
+
+    def encoded(self, ids: Iterable[str]) -> tuple[msgspec.Raw, ...]:
+        """The MessagePack of those of these containers that still exist; each is encoded once per change."""
+        return tuple(raw for container_id in ids if (raw := self._encoded.get(container_id)) is not None)
+
+    def named(self, name: str) -> Container | None:
+        return next((container for container in self.all() if container.name == name), None)
+
+    def _keep(self, container: Container) -> None:
+        self._containers[container.id] = container
+        self._encoded[container.id] = msgspec.Raw(_encode(container))
+        self._tracker.update(container)
+
+    def _refresh(self, container_id: str) -> bool:
+        """Look again; record what happened. True when there is something to publish."""
+        before = self._containers.get(container_id)
+        try:
+            after = self.engine_of(container_id).get(container_id)
+        except NotFound:
+            if before is None:
+                return False
+            del self._containers[container_id], self._encoded[container_id]
+            self._tracker.forget(container_id)
+            self._record(before, "removed")
+            return True
+        except TerrariumError as error:
+            _log.warning("container %s can't be read: %s", container_id, error.message)
+            return False
+        if after == before:
+            return False
+        self._keep(after)
+        if before is None and after.created_at and after.created_at < self._opened_at:
+            return True  # an engine shows late what was there before (Docker has come up): nothing happened now
+        for action, detail, when in happened(before, after):
+            self._record(after, action, detail, when)
+        return True
+
+    def _record(self, container: Container, action: str, detail: str = "", when: float | None = None) -> None:
+        event = self.events.record(container.id, container.name, container.engine, action, detail, when)
+        self._audience.event(event)
+
+    def _catch_up(self) -> None:
+        """Record what happened while no worker ran, as far as the log's last word and the state now tell."""
+        for container_id, last in self.events.last_actions().items():
+            container = self._containers.get(container_id)
+            engine = self.engines.get(last.engine)
+            if container is None:
+                if last.action != "removed" and engine is not None and engine.status().available:
+                    self.events.record(container_id, last.name, last.engine, "removed", "while the worker was down")
+            elif container.state == "exited" and last.action not in ("exited", "oom"):
+                action, detail = ending(container)
+                self._record(container, action, detail, container.finished_at)
+            elif container.state in _ALIVE and last.action in ("created", "exited", "oom"):
+                self._record(container, "started", when=container.started_at)
+
+
+def happened(before: Container | None, after: Container) -> list[tuple[str, str, float | None]]:
+    """(action, detail, Unix time or None for now) of what lies between two looks at a container."""
+    found: list[tuple[str, str, float | None]] = []
+    was = before.state if before is not None else "created"
+    if before is None:
+        found.append(("created", after.image, after.created_at or None))
+    elif before.name != after.name:
+        found.append(("renamed", f"was {before.name}", None))
+    if after.state == "exited" and was != "exited":
+        found.append((*ending(after), after.finished_at))
+    elif after.state == "paused" and was != "paused":
+        found.append(("paused", "", None))
+    elif after.state == "running" and was == "paused":
+        found.append(("resumed", "", None))
+    elif after.state == "running" and was != "running":
+        found.append(("started", "", after.started_at))
+    elif before is not None and after.state in _ALIVE and before.started_at != after.started_at:
+        found.append(("restarted", "", after.started_at))
+    if before is not None and (detail := _limit_changes(before, after)):
+        found.append(("limits", detail, None))
+    return found
+
+
+def ending(container: Container) -> tuple[str, str]:
+    reason = container.reason or (f"exited {container.exit_code}" if container.exit_code is not None else "")
+    return ("oom" if "oom" in reason.lower() else "exited", reason)
+
+
+def _limit_changes(before: Container, after: Container) -> str:
+    if after.state not in _ALIVE or before.state not in _ALIVE:
+        return ""  # limits of a container without a cgroup read as nothing; that is no change
+    words = []
+    for name in sorted(before.limits.keys() | after.limits.keys()):
+        old, new = (side.limits[name].kernel if name in side.limits else None for side in (before, after))
+        if old != new:
+            words.append(f"{name} {_shown(old)} → {_shown(new)}")
+    return ", ".join(words)
+
+
+def _shown(value: float | str | None) -> str:
+    return "none" if value is None else str(value)
