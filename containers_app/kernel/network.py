@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from ..errors import Conflict, KernelRefused
-from . import firewall, forwarding, netlink, subnets
+from . import firewall, forwarding, netlink, resolver, subnets
 
 MAX_PORTS = 1023  # BR_MAX_PORTS: port 0 is the bridge itself
 LINK_INSIDE = "eth0"
@@ -207,7 +207,8 @@ def _settle_subnet(tag: str, bridge: str, state_file: str) -> IPv4Network:
         (IPv4Network((address, prefix), strict=False) for at, address, prefix in subnets.read_addresses() if at == index), None
     )
     subnet = current if current and current.prefixlen == subnets.PREFIX else remembered
-    taken = subnets.taken_networks(index) | subnets.name_server_networks()
+    # Name servers are mostly reached by the default route, so no route names them; they must stay reachable.
+    taken = subnets.taken_networks(index) | {IPv4Network((server, 32)) for server in resolver.name_servers()}
     in_use = own is not None and any(link.master == index for link in found.values())
     if subnet is None or (not in_use and any(subnet.overlaps(network) for network in taken)):
         subnet = subnets.choose_subnet(tag, taken)

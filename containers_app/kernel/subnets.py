@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from ..errors import Unsupported
 from . import netlink
@@ -64,23 +64,6 @@ def taken_networks(except_link: int) -> set[IPv4Network]:
         if length >= 8 and netlink.RTA_DST in found and out != except_link:
             taken.add(IPv4Network((IPv4Address(found[netlink.RTA_DST]), length), strict=False))
     return taken
-
-
-def name_server_networks(resolv_conf: str = "/etc/resolv.conf") -> set[IPv4Network]:
-    """The name servers are used through a default route, so no route names them, and they must stay reachable."""
-    found: set[IPv4Network] = set()
-    try:
-        with open(resolv_conf, encoding="utf-8", errors="replace") as file:
-            lines = file.read(65536).splitlines()
-    except OSError:
-        return found
-    for words in map(str.split, lines):
-        if len(words) > 1 and words[0] == "nameserver":
-            try:
-                found.add(IPv4Network((IPv4Address(words[1]), 32)))
-            except AddressValueError:
-                continue
-    return found
 
 
 def choose_subnet(tag: str, taken: Iterable[IPv4Network]) -> IPv4Network:

@@ -1,0 +1,42 @@
+"""The host's name servers, as a sandbox can use them. Source: resolv.conf(5), systemd-resolved(8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import AddressValueError, IPv4Address
+
+# With systemd-resolved the first names only a stub on the host's loopback, the second the servers behind it.
+FILES = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+
+
+def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address]:
+    """IPv4 servers off this host, of the first file that names any; a loopback address is another one inside."""
+    for path in files:
+        found = [address for address in map(_address, _lines(path, "nameserver")) if address and not address.is_loopback]
+        if found:
+            return found
+    return []
+
+
+def resolv_conf(files: Sequence[str] = FILES) -> str:
+    """The text of a sandbox's /etc/resolv.conf."""
+    search = [line for path in files[:1] for line in _lines(path, "search")]
+    lines = [f"nameserver {address}" for address in name_servers(files)] + [f"search {line}" for line in search[-1:]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(path: str, word: str) -> list[str]:
+    """What follows ``word`` on each line that begins with it."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            split = (line.split(maxsplit=1) for line in file.read(65536).splitlines())
+            return [words[1].strip() for words in split if len(words) == 2 and words[0] == word]
+    except OSError:
+        return []
+
+
+def _address(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text.split()[0])
+    except AddressValueError:
+        return None  # IPv6, which sandboxes don't have
