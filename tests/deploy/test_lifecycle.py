@@ -1,0 +1,196 @@
+"""deploy/up, down and manage from one end to the other, beside the session's panel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.deploy.refusal import check_refusal, inventory
+from tests.panel import PASSWORD, Panel, deploy, free_port
+
+QUICK_SECONDS = 5.0  # what the issue promises for a second start
+
+
+def answers(panel: Panel) -> bool:
+    try:
+        return httpx.get(f"{panel.url}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_for(panel: Panel, name: str, before: int) -> int:
+    """The pid of the process that the supervisor started in place of ``before``."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if panel.pid(name) != before and answers(panel):
+            return panel.pid(name)
+        time.sleep(0.05)
+    raise AssertionError(f"no new {name}" + panel.log_tails())
+
+
+def test_second_start_is_quick_and_changes_no_installed_file(other: Panel) -> None:
+    other.up()
+    other.down()
+    installed = [inventory(other.data / name) for name in ("app", "venv", "npm", "static")]
+    started = time.monotonic()
+    other.up()
+    assert time.monotonic() - started < QUICK_SECONDS
+    assert answers(other)
+    assert [inventory(other.data / name) for name in ("app", "venv", "npm", "static")] == installed
+
+
+def test_first_start_prints_the_one_time_password_once(other: Panel) -> None:
+    words = (*other.place, "--port", str(other.port), "--docker-host", other.docker_host, "--detach")
+    first = deploy("up", *words)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stdout.count("One-time password:") == 1 and f"http://127.0.0.1:{other.port}/" in first.stdout
+    other.down()
+    second = deploy("up", *words)
+    assert second.returncode == 0 and "password" not in second.stdout
+    assert "No Docker at" in second.stdout
+
+
+def test_one_time_password_goes_to_the_file_that_was_asked_for(other: Panel) -> None:
+    file = other.base / "secret"
+    ran = deploy("up", *other.place, "--port", str(other.port), "--admin-password-file", str(file), "--detach")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    password = file.read_text().strip()
+    assert file.stat().st_mode & 0o777 == 0o600 and len(password) > 20 and password not in ran.stdout
+
+
+def test_a_second_up_on_the_same_directories_is_refused(panel: Panel, tmp_path: Path) -> None:
+    pids = [panel.pid(name) for name in ("supervisor", "keeper", "worker", "web")]
+    elsewhere = {"data": ("--run", str(panel.run)), "run": ("--data", str(panel.data)), "both": panel.place}
+    for shared, words in elsewhere.items():
+        own = (
+            ("--data", str(tmp_path / "data"))
+            if shared == "data"
+            else ("--run", str(tmp_path / "run"))
+            if shared == "run"
+            else ()
+        )
+        ran = deploy("up", *words, *own, "--port", str(free_port()), "--detach")
+        check_refusal(ran)
+        assert panel.url in ran.stderr and "deploy/down" in ran.stderr
+    assert [panel.pid(name) for name in ("supervisor", "keeper", "worker", "web")] == pids
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_web_and_worker_are_started_again_when_they_are_killed(other: Panel) -> None:
+    other.up()
+    keeper = other.pid("keeper")
+    for name in ("web", "worker"):
+        before = other.pid(name)
+        os.kill(before, signal.SIGKILL)
+        wait_for(other, name, before)
+    assert other.pid("keeper") == keeper
+
+
+def test_keeper_is_started_again_when_it_is_killed(other: Panel) -> None:
+    other.up()
+    before = other.pid("keeper")
+    os.kill(before, signal.SIGKILL)
+    wait_for(other, "keeper", before)
+
+
+def test_keeper_outlives_down_and_is_found_again(other: Panel) -> None:
+    other.up()
+    keeper = other.pid("keeper")
+    other.down()
+    assert not answers(other) and not (other.run / "web.pid").exists()
+    other.up()
+    assert other.pid("keeper") == keeper
+
+
+def test_up_takes_over_from_a_supervisor_that_was_killed(other: Panel) -> None:
+    other.up()
+    web = other.pid("web")
+    os.kill(other.pid("supervisor"), signal.SIGKILL)
+    other.up()
+    assert answers(other) and other.pid("web") != web
+
+
+def test_down_works_after_everything_was_killed_and_twice(other: Panel) -> None:
+    other.up()
+    for name in ("supervisor", "keeper", "worker", "web"):
+        os.kill(other.pid(name), signal.SIGKILL)
+    other.down()
+    other.down()
+    other.down("--all")
+    other.down("--all")
+    assert other.data.exists() and not other.run.exists()
+
+
+def test_up_works_after_down_all_with_the_data_that_was_kept(other: Panel) -> None:
+    other.up()
+    other.manage("create_token", "admin")
+    other.down("--all")
+    other.up()
+    assert (
+        other.manage(
+            "shell", "-v", "0", "-c", "from django.contrib.auth import get_user_model as m; print(m().objects.count())"
+        ).strip()
+        == "1"
+    )
+
+
+def test_web_process_has_nothing_but_its_own(panel: Panel) -> None:
+    """Its own user, no group, no capability, no way to gain any, and a root directory without the host's files."""
+    pid = panel.pid("web")
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    uid = (panel.data / "web").stat().st_uid
+    assert uid != 0 and status["Uid"].split() == [str(uid)] * 4 and "0" not in status["Gid"].split()
+    assert status["Groups"].split() == [] and status["NoNewPrivs"] == "1" and status["Umask"] == "0077"
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    root = Path(f"/proc/{pid}/root")
+    assert {path.name for path in root.iterdir()} <= {
+        "bin",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "mnt",
+        "sbin",
+        "tmp",
+        "usr",
+    }
+    assert {path.name for path in (root / "mnt").iterdir()} == {"app", "npm", "run", "static", "venv", "web"}
+    assert os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+
+
+def test_secrets_in_the_data_directory_are_roots_alone(panel: Panel) -> None:
+    assert panel.data.stat().st_mode & 0o777 == 0o700
+    for name in ("policy.toml", "instance.json", "lock"):
+        status = (panel.data / name).stat()
+        assert (status.st_mode & 0o777, status.st_uid) == (0o600, 0)
+    assert (panel.run / "web").stat().st_mode & 0o777 == 0o750
+
+
+def test_environment_takes_the_place_of_options(other: Panel) -> None:
+    (other.base / "password").write_text(PASSWORD)
+    environment = {"PORT": str(other.port), "DATA": str(other.data), "RUN": str(other.run), "DETACH": "1",
+                   "DOCKER_HOST": other.docker_host, "ADMIN_PASSWORD_FILE": str(other.base / "password")}  # fmt: skip
+    ran = deploy("up", env={f"TERRARIUM_{name}": value for name, value in environment.items()})
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert answers(other)
+
+
+def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(other: Panel) -> None:
+
+    words = [word for word in other.up_words if word != "--detach"]
+    (other.base / "password").write_text(PASSWORD)
+    with subprocess.Popen(["deploy/up", *words], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if line.startswith("Terrarium serves at"):
+                break
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 0
+    assert not answers(other) and Path(f"/proc/{other.pid('keeper')}").exists()
