@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import NotFound
@@ -64,11 +65,16 @@ def _inode(link: str) -> int:
 
 
 def initial(proc: str = "/proc") -> dict[str, int]:
-    """The host's own namespaces: those of its first process.
+    """The host's own namespaces: those of its first process. They are the same until the next boot.
 
     Reading them needs all the capabilities that process 1 has (ptrace(2), access mode). Where root has fewer, as in some
     virtual machines, the kernel's own thread number 2 tells the same; where there is none, our own are the best answer.
     """
+    return dict(_initial(proc))
+
+
+@lru_cache(maxsize=4)
+def _initial(proc: str) -> dict[str, int]:
     found = namespaces_of(1, proc)
     if len(found) < len(NAMESPACE_TYPES):
         kernel_thread = procfs.process(2, proc)

@@ -129,13 +129,11 @@ def size(path: str) -> int | None:
 
 @contextmanager
 def vanishing() -> Iterator[None]:
-    """A file of a group that went away in between becomes NotFound."""
+    """A file of a group that went away in between becomes NotFound; one that may not be used, Unsupported."""
     try:
         yield
     except OSError as error:
-        if error.errno in GONE:
-            raise gone() from None
-        raise
+        raise (gone() if error.errno in GONE else no_access(str(error.filename), error)) from None
 
 
 def gone() -> NotFound:
@@ -151,7 +149,7 @@ def in_use(wanted: int, used: int, what: str = "in use") -> KernelRefused:
 
 def no_access(path: str, error: OSError) -> TerrariumError:
     return Unsupported(
-        f"The control group file system does not let us write {path}: {error.strerror}.",
+        f"The control group file system does not let us use {path}: {error.strerror}.",
         hint="The panel's worker must be root on the host, and /sys/fs/cgroup must be mounted writable.",
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
+from typing import Any, TypeVar
 
 from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
 from ...spec import LIMITS, LimitValue
@@ -19,7 +21,9 @@ from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
 V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer", "devices")
 V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)*", re.ASCII)
+_REMEMBER = 5.0  # seconds
 Paths = Mapping[str, str]
+T = TypeVar("T")
 
 
 class RoutedCgroups:
@@ -43,6 +47,7 @@ class RoutedCgroups:
         self.version = "hybrid" if len(versions) == 2 else f"v{min(versions, default=1)}"
         self.controllers: Mapping[str, str] = {name: mount.directory for name, mount in self._routes.items() if name}
         self._prepared: set[str] = set()
+        self._facts: dict[str, tuple[float, dict[str, Any]]] = {}
 
     # -- where ---------------------------------------------------------------------------------------------------
 
@@ -166,10 +171,25 @@ class RoutedCgroups:
 
     def locked(self) -> dict[str, str]:
         """Limits that this host can't enforce → why, in words."""
+        return dict(self._remembered("locked", self._read_locked))
+
+    def _read_locked(self) -> dict[str, str]:
         return {limit: reason for limit in LIMITS if (reason := self._reason(limit))}
 
     def maximums(self) -> dict[str, float]:
         """The host's own size, as the end of each slider. Swap is missing where the host has none."""
+        return dict(self._remembered("maximums", self._read_maximums))
+
+    def _remembered(self, what: str, read: Callable[[], dict[str, T]]) -> dict[str, T]:
+        """The host changes rarely (hot-plug, swapon), and a list of containers asks for each of them."""
+        at, found = self._facts.get(what, (0.0, {}))
+        now = time.monotonic()
+        if not at or now - at > _REMEMBER:
+            found = read()
+            self._facts[what] = now, found
+        return found
+
+    def _read_maximums(self) -> dict[str, float]:
         memory: dict[str, int] = {}
         for line in (files.read_or_none(self._proc + "/meminfo") or b"").decode().splitlines():
             name, _, rest = line.partition(":")

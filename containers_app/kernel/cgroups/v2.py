@@ -190,7 +190,7 @@ def explain(write: Write, error: OSError) -> TerrariumError:
     if error.errno in files.GONE:
         missing = error.errno == errno.ENOENT and os.path.isdir(os.path.dirname(write.path))
         return _not_enabled(write.path, write.limit) if missing else files.gone()
-    if error.errno in (errno.EROFS, errno.EPERM):
+    if error.errno in (errno.EROFS, errno.EPERM, errno.EACCES):
         return files.no_access(write.path, error)
     if error.errno in (errno.EBUSY, errno.ENOSPC) and write.limit == "cpuset":
         return KernelRefused(f"CPUs {write.value} are kept by another group.", hint="Choose CPUs that no group keeps to itself.")
