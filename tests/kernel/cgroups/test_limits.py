@@ -5,11 +5,15 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from containers_app.errors import InvalidInput, KernelRefused, NotFound, Unsupported
 from containers_app.spec import LIMITS
 
 HOG = "import sys\nhog = bytearray(int(sys.argv[1]))\nprint(len(hog), flush=True)\nsys.stdin.read()"
+
+SIZES = st.integers(1, 4096).map(lambda megabytes: megabytes << 20)
 
 
 def kernel_values(cgroups, paths):
@@ -50,6 +54,18 @@ def test_memory_can_be_lowered_and_raised_with_a_swap_limit_beside_it(cgroups, g
         cgroups.update(paths, {"memory": memory})
         read = kernel_values(cgroups, paths)
         assert (read["memory"], read["swap"]) == (memory, 16 << 20)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(SIZES, SIZES | st.just(0) | st.none()), min_size=2, max_size=6))
+def test_any_sequence_of_memory_and_swap_limits_is_taken(cgroups, group, steps):
+    if "swap" in cgroups.locked():
+        pytest.skip(cgroups.locked()["swap"])
+    paths = cgroups.create(group, {})
+    for memory, swap in steps:
+        cgroups.update(paths, {"memory": memory, "swap": swap})
+        read = kernel_values(cgroups, paths)
+        assert (read["memory"], read["swap"]) == (memory, swap)
 
 
 def test_memory_below_the_use_is_refused_with_the_numbers_and_nothing_changed(cgroups, group, spawn):

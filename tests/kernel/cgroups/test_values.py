@@ -1,5 +1,7 @@
 """Conversions between the panel's units and the kernel's."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +63,12 @@ def test_a_range_that_runs_backwards_is_refused_with_the_right_one():
     with pytest.raises(InvalidInput) as caught:
         values.cpu_list("3-1")
     assert "1-3" in caught.value.hint
+
+
+def test_a_hostile_list_of_cpus_is_parsed_at_once():
+    started = time.perf_counter()
+    assert len(values.cpu_list(",".join(["0-9999"] * 100_000))) == 10_000
+    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(
