@@ -1,0 +1,46 @@
+// The REST API. Every failure is an ApiError with a sentence and, mostly, a next step.
+
+const BASE = "/api/v1";
+
+export class ApiError extends Error {
+  constructor(status, { code = "error", message = "", hint = "" } = {}) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+function failure(status, body) {
+  if (body?.error) return new ApiError(status, body.error);
+  if (status === 401) return new ApiError(status, { code: "log_in_first", message: "You are logged out.", hint: "Log in again; your sandboxes run on." });
+  return new ApiError(status, { message: `The panel answered ${status}.`, hint: "Load the page again. If it stays, the log of the web process says more." });
+}
+
+async function request(method, path, body) {
+  const headers = { Accept: "application/json", "X-CSRFToken": document.querySelector('meta[name="csrf-token"]')?.content ?? "" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(BASE + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin" });
+  } catch {
+    throw new ApiError(0, { code: "unreachable", message: "The panel does not answer.", hint: "Check the network, or run deploy/up on the host. Sandboxes run on meanwhile." });
+  }
+  if (response.status === 204) return null;
+  const text = await response.text();
+  let parsed = null;
+  try {
+    parsed = text ? JSON.parse(text) : null;
+  } catch {
+    if (response.ok) throw new ApiError(response.status, { message: "The panel's answer could not be read.", hint: "Load the page again." });
+  }
+  if (!response.ok) throw failure(response.status, parsed);
+  return parsed;
+}
+
+export const api = {
+  get: (path) => request("GET", path),
+  post: (path, body) => request("POST", path, body),
+  patch: (path, body) => request("PATCH", path, body),
+  delete: (path) => request("DELETE", path),
+};

@@ -1,0 +1,82 @@
+// Making and changing elements with little code. Nothing here takes HTML text, so nothing that a container is called can become markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, props, children) {
+  for (const [key, value] of Object.entries(props ?? {})) {
+    if (value == null || value === false) continue;
+    if (key === "on") for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
+    else if (key === "dataset") Object.assign(element.dataset, value);
+    else if (key === "props") Object.assign(element, value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** h("button", {class: "tiny", on: {click}}, icon("stop"), "Stop") */
+export function h(tag, props, ...children) {
+  return fill(document.createElement(tag), props, children);
+}
+
+export function svg(tag, props, ...children) {
+  return fill(document.createElementNS(SVG, tag), props, children);
+}
+
+/** An icon of the sprite in the page; said aloud only when it has a label. */
+export function icon(name, label) {
+  const said = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+  return svg("svg", { class: "icon", ...said }, svg("use", { href: `#i-${name}` }));
+}
+
+/** Writes only what differs, so that a live number neither flickers nor costs a layout. */
+export function setText(element, text) {
+  const node = element.firstChild;
+  if (!node) element.append(text);
+  else if (node.nodeValue !== text) node.nodeValue = text;
+}
+
+export function setAttribute(element, name, value) {
+  if (value == null || value === false) {
+    if (element.hasAttribute(name)) element.removeAttribute(name);
+  } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+export function pageData() {
+  const element = document.getElementById("page-data");
+  return element ? JSON.parse(element.textContent) : {};
+}
+
+export function emptyState(iconName, title, text, ...actions) {
+  return h("div", { class: "empty" }, icon(iconName), h("h2", null, title), h("p", { class: "quiet" }, text), actions.length ? h("div", { class: "row wrap" }, actions) : null);
+}
+
+export function errorState(error, retry) {
+  return h("div", { class: "banner bad", role: "alert" }, icon("warning"), h("div", { class: "grow" }, h("p", null, error.message), error.hint ? h("p", { class: "hint" }, error.hint) : null),
+    retry ? h("button", { type: "button", class: "tiny", on: { click: retry } }, "Try again") : null);
+}
+
+/** Grey lines of about the height of what is being fetched, so that nothing moves when it comes. */
+export function skeleton(lines = 4) {
+  return h("div", { class: "skeleton", "aria-busy": "true", "aria-label": "Loading" }, Array.from({ length: lines }, () => h("i")));
+}
+
+export function copyButton(text, label = "Copy") {
+  const button = h("button", { type: "button", class: "tiny", on: { click: copy } }, icon("copy"), h("span", null, label));
+  async function copy() {
+    await writeClipboard(text());
+    setText(button.lastChild, "Copied");
+    setTimeout(() => setText(button.lastChild, label), 1500);
+  }
+  return button;
+}
+
+/** navigator.clipboard exists only on https and localhost; the panel is often reached over plain http on a LAN. */
+async function writeClipboard(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = h("textarea", { class: "sr", props: { value: text } });
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}

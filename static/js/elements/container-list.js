@@ -1,0 +1,249 @@
+// The page of containers: one live list of every engine's, filtered, sorted, driven by keys.
+
+import { actionForKey, containerUrl, perform } from "../actions.js";
+import { openMenu } from "../action_menu.js";
+import { ContainerRow, living } from "../container_row.js";
+import { openCreateDialog } from "../create_dialog.js";
+import { emptyState, h, icon, pageData, setAttribute, setText } from "../dom.js";
+import { plural } from "../lib/format.js";
+import { parseQuery } from "../lib/query.js";
+import { debounce } from "../lib/timing.js";
+import { listen, store } from "../store.js";
+
+const RESORT = 10; // frames between sorts by a live number, so that rows don't jump about
+const TYPED = 80; // ms after a key until the filter is applied
+const NEAR = "200px"; // rows this close to the window are kept up to date too
+const COLUMNS = [["name", "Name", "c-name"], ["engine", "Engine", "c-engine"], ["image", "Image", "c-image"], ["cpu", "CPU cores", "c-cpu"], ["memory", "Memory", "c-mem"], ["pids", "Processes", "c-pids"], [null, "Isolation", "c-ns"], [null, "Actions", "acts"]];
+const RANK = { running: 0, paused: 1, created: 2, exited: 3, unknown: 4 };
+
+function recent(id, name) {
+  const values = (store.history(id)[name]?.values ?? []).slice(-RESORT).filter((value) => value != null);
+  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : -1;
+}
+
+class ContainerList extends HTMLElement {
+  #abort = new AbortController();
+  #rows = new Map();
+  #visible = new Set();
+  #query = parseQuery("");
+  #sort = { by: "name", down: false };
+  #active = null;
+  #frames = 0;
+  #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: NEAR });
+
+  connectedCallback() {
+    const data = pageData();
+    this.data = data;
+    const text = new URLSearchParams(location.search).get("q") ?? "";
+    this.#query = parseQuery(text);
+    this.count = h("span", { class: "sub", "data-testid": "container-count" });
+    this.problem = h("span", { class: "error-text", role: "status" });
+    this.search = h("input", { type: "search", "data-search": true, "data-testid": "filter", "aria-label": "Filter the containers", placeholder: "state:running  engine:raw  cpu>5%", value: text, spellcheck: "false", autocomplete: "off" });
+    this.heads = COLUMNS.map(([by, label, css]) => this.#head(by, label, css));
+    this.body = h("div", { role: "rowgroup", class: "crows" });
+    this.empty = h("div", { hidden: true });
+    this.grid = h("div", { class: "clist panel-box", role: "grid", "aria-label": "Containers", "aria-readonly": "true", "data-testid": "container-list" }, h("div", { role: "rowgroup" }, h("div", { role: "row", class: "chead" }, this.heads)), this.body);
+    this.note = h("p", { class: "hint engine-note" });
+    this.append(
+      h("div", { class: "page-head" }, h("h1", null, "Containers"), this.count,
+        h("div", { class: "tools" }, this.problem, h("div", { class: "filter" }, icon("search"), this.search),
+          h("button", { type: "button", class: "primary", "data-testid": "new-sandbox", title: "New sandbox (n)", on: { click: () => openCreateDialog(data) } }, icon("plus"), "New sandbox"))),
+      this.grid, this.empty, this.note);
+    this.#drawEngines(data.host?.engines ?? []);
+    this.#listen();
+    this.#sync([...store.containers.keys()], []);
+    if (location.hash === "#new") openCreateDialog(data);
+  }
+
+  disconnectedCallback() {
+    this.#abort.abort();
+    this.#observer.disconnect();
+  }
+
+  #head(by, label, css) {
+    if (!by) return h("div", { role: "columnheader", class: css }, label);
+    const button = h("button", { type: "button", class: "bare", on: { click: () => this.#sortBy(by) } }, label);
+    return h("div", { role: "columnheader", class: css, "aria-sort": by === this.#sort.by ? "ascending" : "none", dataset: { by } }, button);
+  }
+
+  #listen() {
+    const { signal } = this.#abort;
+    listen(signal, "containers", ({ changed, removed }) => this.#sync(changed, removed));
+    listen(signal, "stats", () => this.#tick());
+    listen(signal, "busy", ({ id, busy }) => setAttribute(this.#rows.get(id)?.element ?? this, "aria-busy", busy ? "true" : null));
+    const filter = debounce(() => this.#filter(), TYPED);
+    this.search.addEventListener("input", filter);
+    this.search.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.search.value) {
+        this.search.value = "";
+        this.#filter();
+      } else if (event.key === "Enter" || event.key === "ArrowDown") {
+        event.preventDefault();
+        this.#move(0);
+      }
+    });
+    this.body.addEventListener("click", (event) => this.#click(event));
+    this.body.addEventListener("focusin", (event) => this.#activate(event.target.closest(".crow")));
+    document.addEventListener("keydown", (event) => this.#key(event), { signal });
+  }
+
+  #click(event) {
+    const element = event.target.closest(".crow");
+    if (!element) return;
+    const button = event.target.closest("[data-act]");
+    const container = this.#rows.get(element.dataset.id)?.container;
+    if (button?.dataset.act === "more") openMenu(container, button);
+    else if (button) perform(container.id, button.dataset.act);
+    else if (!event.target.closest("a") && !getSelection().toString()) location.assign(containerUrl(container.id));
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open], [popover]:popover-open")) return;
+    if (event.target.closest?.("input, textarea, select, nav, header")) return;
+    const container = this.#rows.get(this.#active?.dataset.id)?.container;
+    if (event.key === "n") openCreateDialog(this.data);
+    else if (["ArrowDown", "j"].includes(event.key)) this.#move(1);
+    else if (["ArrowUp", "k"].includes(event.key)) this.#move(-1);
+    else if (event.key === "Home" || event.key === "End") this.#move(event.key === "Home" ? -Infinity : Infinity);
+    else if (event.key === "Enter" && container && event.target === this.#active) location.assign(containerUrl(container.id));
+    else {
+      const name = container && this.contains(document.activeElement) ? actionForKey(container, event.key) : undefined;
+      if (!name) return;
+      perform(container.id, name);
+    }
+    event.preventDefault();
+  }
+
+  #move(step) {
+    const shown = [...this.body.children].filter((element) => !element.hidden);
+    if (!shown.length) return;
+    const at = this.contains(document.activeElement) && this.body.contains(document.activeElement) ? shown.indexOf(this.#active) : -1;
+    const next = shown[Math.max(0, Math.min(at < 0 ? 0 : at + step, shown.length - 1))];
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  }
+
+  #activate(element) {
+    if (element === this.#active) return;
+    for (const [row, index] of [[this.#active, "-1"], [element, "0"]]) {
+      if (!row) continue;
+      row.setAttribute("tabindex", index);
+      for (const inner of row.querySelectorAll("a, button")) inner.setAttribute("tabindex", index);
+    }
+    this.#active = element;
+  }
+
+  #sync(changed, removed) {
+    for (const id of removed) {
+      const row = this.#rows.get(id);
+      if (!row) continue;
+      if (row.element === this.#active) this.#active = null;
+      this.#observer.unobserve(row.element);
+      this.#visible.delete(id);
+      row.element.remove();
+      this.#rows.delete(id);
+    }
+    const fresh = document.createDocumentFragment();
+    for (const id of changed) {
+      const container = store.containers.get(id);
+      if (!container) continue;
+      const row = this.#rows.get(id);
+      if (row) row.update(container);
+      else {
+        const added = new ContainerRow(container);
+        this.#rows.set(id, added);
+        fresh.append(added.element);
+        this.#observer.observe(added.element);
+      }
+    }
+    this.body.append(fresh);
+    for (const id of this.#visible) this.#rows.get(id)?.updateIsolation();
+    this.#order();
+    this.#filter(false);
+  }
+
+  #seen(entries) {
+    for (const entry of entries) {
+      const { id } = entry.target.dataset;
+      if (entry.isIntersecting) this.#visible.add(id);
+      else this.#visible.delete(id);
+      if (entry.isIntersecting) this.#rows.get(id)?.updateStats();
+    }
+  }
+
+  #tick() {
+    for (const id of this.#visible) this.#rows.get(id)?.updateStats();
+    this.#frames += 1;
+    if (this.#query.usesStats) this.#filter(false);
+    if (this.#frames % RESORT === 0) {
+      if (["cpu", "memory", "pids"].includes(this.#sort.by)) this.#order();
+      for (const id of this.#visible) this.#rows.get(id)?.update(store.containers.get(id) ?? this.#rows.get(id).container);
+    }
+  }
+
+  #sortBy(by) {
+    const live = ["cpu", "memory", "pids"].includes(by);
+    this.#sort = { by, down: this.#sort.by === by ? !this.#sort.down : live };
+    for (const head of this.heads) if (head.dataset.by) head.setAttribute("aria-sort", head.dataset.by !== by ? "none" : this.#sort.down ? "descending" : "ascending");
+    this.#order();
+  }
+
+  #order() {
+    const { by, down } = this.#sort;
+    const name = (a, b) => a.container.name.localeCompare(b.container.name, "en", { numeric: true });
+    const live = { cpu: true, memory: true, pids: true }[by];
+    const keys = live ? new Map([...this.#rows.keys()].map((id) => [id, recent(id, by)])) : null;
+    const compare = (a, b) => {
+      const first = live ? keys.get(a.container.id) - keys.get(b.container.id) : by === "name" ? (RANK[a.container.state] - RANK[b.container.state]) || name(a, b) : a.container[by].localeCompare(b.container[by]);
+      return (down ? -first : first) || name(a, b);
+    };
+    let place = this.body.firstChild;
+    for (const row of [...this.#rows.values()].sort(compare)) {
+      if (row.element === place) place = place.nextSibling;
+      else this.body.insertBefore(row.element, place);
+    }
+  }
+
+  #filter(fromReader = true) {
+    if (fromReader) {
+      this.#query = parseQuery(this.search.value);
+      history.replaceState(null, "", this.search.value ? `?q=${encodeURIComponent(this.search.value)}` : location.pathname);
+      setText(this.problem, this.#query.problem);
+    }
+    let shown = 0;
+    for (const [id, row] of this.#rows) {
+      const hidden = !this.#query.matches({ container: this.#withSharing(row.container), stats: store.stats.get(id) });
+      if (row.element.hidden !== hidden) row.element.hidden = hidden;
+      if (!hidden) shown += 1;
+    }
+    this.#drawCount(shown);
+  }
+
+  #withSharing(container) {
+    if (!this.search.value.includes("shared:")) return container;
+    const shared = Object.entries(container.namespaces ?? {}).filter(([type, view]) => (store.groups.get(`${type}:${view.inode}`)?.length ?? 0) > 1).map(([type]) => type);
+    return { ...container, shared };
+  }
+
+  #drawCount(shown) {
+    const total = this.#rows.size;
+    const running = [...this.#rows.values()].filter((row) => living(row.container)).length;
+    setText(this.count, shown === total ? `${running} running · ${total - running} stopped` : `${shown} of ${plural(total, "container")} shown`);
+    this.grid.hidden = shown === 0;
+    this.empty.hidden = shown > 0;
+    if (shown > 0 || this.empty.dataset.total === String(total)) return;
+    this.empty.dataset.total = String(total);
+    const create = h("button", { type: "button", class: "primary", on: { click: () => openCreateDialog(this.data) } }, icon("plus"), "New sandbox");
+    const clear = h("button", { type: "button", on: { click: () => { this.search.value = ""; this.#filter(); } } }, "Clear the filter");
+    this.empty.replaceChildren(h("div", { class: "panel-box" }, total
+      ? emptyState("search", "Nothing matches the filter", "Every word must hold. Press ? to see what can be written there.", clear)
+      : emptyState("containers", "No containers yet", "A sandbox is made straight from kernel parts and runs within a second. Docker containers of this host show up here by themselves.", create)));
+  }
+
+  #drawEngines(engines) {
+    const docker = engines.find((engine) => engine.name === "docker");
+    if (docker && !docker.available) this.note.append("Docker is not running here; sandboxes work without it. ", docker.hint ?? "");
+  }
+}
+
+customElements.define("container-list", ContainerList);

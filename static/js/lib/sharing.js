@@ -1,0 +1,42 @@
+// Who shares which namespace, worked out from the containers' own inodes.
+
+export const NAMESPACE_TYPES = ["mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time"];
+export const NAMESPACE_LABELS = {
+  mnt: "Mount", uts: "Host name (UTS)", ipc: "IPC", pid: "Process ids", net: "Network", user: "User", cgroup: "Cgroup", time: "Time",
+};
+
+/** containers → Map "net:4026532201" → [container, …] of the living ones; the host's own namespaces left out */
+export function groupByInode(containers) {
+  const groups = new Map();
+  for (const container of containers) {
+    for (const [type, view] of Object.entries(container.namespaces ?? {})) {
+      if (!view.inode || view.initial) continue;
+      const key = `${type}:${view.inode}`;
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(container);
+    }
+  }
+  return groups;
+}
+
+/** → [{type, kind: "private" | "shared" | "host" | "unknown", inode, others: [names]}] in the fixed order of types */
+export function isolationOf(container, groups) {
+  return NAMESPACE_TYPES.map((type) => {
+    const view = container.namespaces?.[type];
+    if (!view) return { type, kind: "unknown", inode: 0, others: [] };
+    if (view.initial || (!view.inode && view.mode === "host")) return { type, kind: "host", inode: view.inode, others: [] };
+    const others = (groups.get(`${type}:${view.inode}`) ?? []).filter((other) => other.id !== container.id).map((other) => other.name);
+    const shared = others.length > 0 || /^(container|path):/.test(view.mode);
+    return { type, kind: shared ? "shared" : "private", inode: view.inode, others };
+  });
+}
+
+/** "3 of 8 are the host's: time, user, net" and the like, for tooltips and screen readers */
+export function isolationText(parts) {
+  const of = (kind) => parts.filter((part) => part.kind === kind);
+  const text = [];
+  if (of("private").length) text.push(`private: ${of("private").map((part) => part.type).join(", ")}`);
+  for (const part of of("shared")) text.push(part.others.length ? `${part.type} shared with ${part.others.slice(0, 3).join(", ")}` : `${part.type} shared`);
+  if (of("host").length) text.push(`the host's: ${of("host").map((part) => part.type).join(", ")}`);
+  return text.join("; ");
+}

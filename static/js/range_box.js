@@ -1,0 +1,79 @@
+// A slider and a box for one number: the two always say the same, the slider on a scale that fits the range.
+
+import { h } from "./dom.js";
+import { STEPS, makeScale } from "./lib/scale.js";
+import { bytes, cores, count } from "./lib/format.js";
+import { limitText, parseLimit } from "./lib/units.js";
+
+const LARGE_STEP = 50; // of STEPS, for PageUp and PageDown
+const FALLBACK = { size: 64 * 2 ** 30, share: 64, count: 32768, weight: 10000 }; // range where neither table nor host gives one
+
+export function limitWords(kind, value) {
+  if (value == null) return "no limit";
+  if (kind === "size") return bytes(value);
+  if (kind === "share") return `${cores(value)} cores`;
+  return kind === "cpuset" ? `CPUs ${value}` : count(value);
+}
+
+/** row: of the table of limits. onInput(value) while moving, onChange(value) at the end; null is "no limit", undefined never comes. */
+export function rangeBox(row, { maximum, testid, onInput, onChange }) {
+  const scale = makeScale({ kind: row.kind, minimum: row.minimum, maximum: maximum ?? row.maximum ?? FALLBACK[row.kind] });
+  const slider = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": row.label, "data-testid": testid });
+  const box = h("input", { type: "text", inputmode: row.kind === "size" ? "text" : "decimal", "aria-label": `${row.label}, as a number`, placeholder: "no limit", spellcheck: "false", autocomplete: "off", "data-testid": `${testid}-number` });
+  let current = null;
+
+  function show(value) {
+    current = value;
+    const position = value == null ? STEPS : scale.toPosition(value);
+    if (Number(slider.value) !== position) slider.value = position;
+    slider.classList.toggle("unset", value == null);
+    slider.setAttribute("aria-valuetext", limitWords(row.kind, value));
+    if (document.activeElement !== box) box.value = limitText(row.kind, value);
+    box.removeAttribute("aria-invalid");
+  }
+  function moved(value) {
+    current = value;
+    slider.classList.remove("unset");
+    slider.setAttribute("aria-valuetext", limitWords(row.kind, value));
+    box.value = limitText(row.kind, value);
+    onInput?.(value);
+  }
+  function typed() {
+    const value = parseLimit(row.kind, box.value);
+    if (value === undefined) {
+      box.setAttribute("aria-invalid", "true");
+      return;
+    }
+    if (value === current) return;
+    box.removeAttribute("aria-invalid");
+    current = value;
+    slider.value = value == null ? STEPS : scale.toPosition(value);
+    onInput?.(value);
+    onChange?.(value);
+  }
+  function step(direction, size) {
+    let position = Number(slider.value);
+    const before = scale.toValue(position);
+    do position += direction * size;
+    while (position > 0 && position < STEPS && scale.toValue(position) === before);
+    slider.value = position;
+    moved(scale.toValue(Number(slider.value)));
+    onChange?.(current);
+  }
+
+  slider.addEventListener("input", () => moved(scale.toValue(Number(slider.value))));
+  slider.addEventListener("change", () => onChange?.(current));
+  slider.addEventListener("keydown", (event) => {
+    const direction = { ArrowRight: 1, ArrowUp: 1, PageUp: 1, ArrowLeft: -1, ArrowDown: -1, PageDown: -1 }[event.key];
+    if (!direction) return;
+    event.preventDefault();
+    step(direction, event.key.startsWith("Page") ? LARGE_STEP : 1);
+  });
+  box.addEventListener("change", typed);
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    typed();
+  });
+  return { slider, box, scale, show, get value() { return current; } };
+}

@@ -1,0 +1,167 @@
+// The panel's live state in this page: containers and their last numbers, fed by one websocket that heals itself.
+// Events: "containers" {changed: [id], removed: [id], reset}, "stats" frame, "activity" event, "worker" up, "connection" up.
+
+import { api } from "./api.js";
+import { pageData } from "./dom.js";
+import { History } from "./lib/history.js";
+import { groupByInode } from "./lib/sharing.js";
+
+const RETRY_FIRST = 500; // ms; doubles up to RETRY_MOST, so that a restarted web process is not stormed
+const RETRY_MOST = 8000;
+const GRACE = 1500; // ms without a connection before the reader is told: a restart is mostly shorter
+const SAMPLES = 300; // five minutes at one a second
+const LOGGED_OUT = 4401;
+
+class Store extends EventTarget {
+  containers = new Map();
+  stats = new Map(); // id → {cpu, memory, …}
+  histories = new Map(); // id → {cpu: History, …}
+  host = null;
+  loaded = false;
+  connected = null;
+  #socket = null;
+  #retry = RETRY_FIRST;
+  #groups = null;
+  #topics = new Set(["containers", "stats"]);
+
+  constructor() {
+    super();
+    const data = pageData();
+    for (const container of data.containers ?? (data.container ? [data.container] : [])) this.containers.set(container.id, container);
+    this.loaded = Array.isArray(data.containers);
+    this.#connect();
+    addEventListener("pagehide", () => this.#socket?.close());
+    addEventListener("pageshow", (event) => event.persisted && this.#connect());
+  }
+
+  want(topic) {
+    if (this.#topics.has(topic)) return;
+    this.#topics.add(topic);
+    this.#subscribe();
+  }
+
+  get groups() {
+    return (this.#groups ??= groupByInode(this.containers.values()));
+  }
+
+  history(id) {
+    if (!this.histories.has(id)) this.histories.set(id, {});
+    return this.histories.get(id);
+  }
+
+  /** What an API call returned is taken over at once; the websocket says the same a moment later. */
+  put(...containers) {
+    for (const container of containers) this.containers.set(container.id, container);
+    this.#changed(containers.map((container) => container.id), []);
+  }
+
+  drop(id) {
+    if (this.containers.delete(id)) this.#changed([], [id]);
+  }
+
+  #changed(changed, removed, reset = false) {
+    this.#groups = null;
+    for (const id of removed) {
+      this.stats.delete(id);
+      this.histories.delete(id);
+    }
+    this.#emit("containers", { changed, removed, reset });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #connect() {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`);
+    this.#socket = socket;
+    const late = setTimeout(() => this.#setConnected(false), GRACE);
+    socket.addEventListener("open", () => this.#subscribe());
+    socket.addEventListener("message", ({ data }) => {
+      clearTimeout(late);
+      this.#retry = RETRY_FIRST;
+      this.#setConnected(true);
+      this.#receive(JSON.parse(data));
+    });
+    socket.addEventListener("close", ({ code }) => {
+      clearTimeout(late);
+      if (this.#socket !== socket) return;
+      if (code === LOGGED_OUT) {
+        location.assign(`/login/?next=${encodeURIComponent(location.pathname)}`);
+        return;
+      }
+      const told = setTimeout(() => this.#setConnected(false), GRACE);
+      this.addEventListener("connection", () => clearTimeout(told), { once: true });
+      setTimeout(() => this.#connect(), this.#retry);
+      this.#retry = Math.min(this.#retry * 2, RETRY_MOST);
+    });
+  }
+
+  #setConnected(up) {
+    if (up && this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (!up && this.#socket?.readyState === WebSocket.OPEN && this.connected) return;
+    const before = this.connected;
+    this.connected = up;
+    if (before !== up) this.#emit("connection", up);
+  }
+
+  #subscribe() {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "subscribe", topics: [...this.#topics] }));
+  }
+
+  #receive(message) {
+    if (message.type === "containers") this.#receiveContainers(message);
+    else if (message.type === "stats") this.#receiveStats(message);
+    else if (message.type === "event") this.#emit("activity", message);
+    else if (message.type === "worker") this.#emit("worker", message.up);
+  }
+
+  #receiveContainers({ reset, items = [], removed = [] }) {
+    const gone = [...removed];
+    if (reset) {
+      const present = new Set(items.map((item) => item.id));
+      for (const id of this.containers.keys()) if (!present.has(id)) gone.push(id);
+      this.loaded = true;
+    }
+    for (const id of gone) this.containers.delete(id);
+    for (const item of items) this.containers.set(item.id, item);
+    this.#changed(items.map((item) => item.id), gone, Boolean(reset));
+  }
+
+  #receiveStats({ time, host, columns, rows }) {
+    if (host) this.host = host;
+    for (const [id, row] of Object.entries(rows)) {
+      const stats = {};
+      const history = this.history(id);
+      columns.forEach((name, index) => {
+        stats[name] = row[index];
+        (history[name] ??= new History(SAMPLES)).push(row[index]);
+      });
+      this.stats.set(id, stats);
+    }
+    for (const id of this.stats.keys()) {
+      if (id in rows) continue;
+      this.stats.delete(id);
+      for (const series of Object.values(this.history(id))) series.push(null);
+    }
+    this.#emit("stats", { time, rows });
+  }
+
+  async refresh() {
+    const items = [];
+    let cursor = null;
+    do {
+      const page = await api.get(`/containers${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
+      items.push(...page.items);
+      cursor = page.next;
+    } while (cursor);
+    this.#receiveContainers({ reset: true, items });
+  }
+}
+
+export const store = new Store();
+
+/** Listens until the element leaves the page. */
+export function listen(signal, type, handler) {
+  store.addEventListener(type, ({ detail }) => handler(detail), { signal });
+}
