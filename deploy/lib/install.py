@@ -176,6 +176,7 @@ def _copy_sources(new: Path) -> None:
     _run(
         [sys.executable, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", str(new)],
         "The panel's files",
+        new,
     )
     open_to_all(new)
 
@@ -184,9 +185,9 @@ def make_venv(new: Path, *requirements: str) -> None:
     """A Python environment at ``new`` with what these files of the clone ask for."""
     remove_tree(new)
     new.parent.mkdir(parents=True, exist_ok=True)
-    _run([sys.executable, "-I", "-m", "venv", str(new)], "A Python environment")
+    _run([sys.executable, "-I", "-m", "venv", str(new)], "A Python environment", new)
     files = [word for name in requirements for word in ("--requirement", str(SOURCE / name))]
-    _run([str(new / "bin/python"), *_PIP_INSTALL, *files], "The Python packages")
+    _run([str(new / "bin/python"), *_PIP_INSTALL, *files], "The Python packages", new)
     open_to_all(new)
 
 
@@ -205,6 +206,7 @@ def _make_npm(new: Path) -> None:
             _run(
                 [*_npm(node), "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--cache", str(cache)],
                 "The browser's packages",
+                new,
                 cwd=new,
             )
         finally:
@@ -222,13 +224,13 @@ def _npm(node: Path) -> list[str]:
             return [npm]
     say("This machine has no npm: fetching one for the moment …")
     remove_tree(node)
-    _run([sys.executable, "-I", "-m", "venv", str(node)], "A Python environment")
-    _run([str(node / "bin/python"), *_PIP_INSTALL, NODE_WHEEL], "A temporary npm")
+    _run([sys.executable, "-I", "-m", "venv", str(node)], "A Python environment", node)
+    _run([str(node / "bin/python"), *_PIP_INSTALL, NODE_WHEEL], "A temporary npm", node)
     return [str(node / "bin/python"), "-I", str(node / "bin/npm")]
 
 
-def _run(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
-    """Run it quietly; when it fails, Refused with the last error that it printed."""
+def _run(argv: list[str], what: str, place: Path, *, cwd: Path | None = None) -> None:
+    """Run it quietly; when it fails, Refused with the last error that it printed. ``place`` is what it fills."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     ran = subprocess.run(
         argv,
@@ -244,7 +246,7 @@ def _run(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
     )
     if ran.returncode == 0:
         return
-    if "No space left on device" in ran.stdout or "ENOSPC" in ran.stdout:
+    if "No space left on device" in ran.stdout or "ENOSPC" in ran.stdout or _is_full(place.parent):
         raise Refused(f"{what} could not be installed because the disk is full: free some space, then run this again.")
     lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
     telling = (
@@ -253,6 +255,11 @@ def _run(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
         or [f"exit code {ran.returncode}"]
     )
     raise Refused(f"{what} could not be installed ({telling[-1][:300]}): check the network, then run this again.")
+
+
+def _is_full(directory: Path) -> bool:
+    """Programs below programs often say no more than that they failed."""
+    return os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize < 1 << 20
 
 
 def _is(place: Path, key: str) -> bool:

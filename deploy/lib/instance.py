@@ -89,8 +89,9 @@ def load(place: Place) -> Instance:
 
 def remembered_run(data: Path) -> Path | None:
     """The run directory of the last deploy/up on this data directory."""
-    run = _read(data / "instance.json").get("run")
-    return Path(str(run)) if run else None
+    if run := _read(data / "instance.json").get("run"):
+        return Path(str(run))
+    return _marked(data)  # one that was interrupted wrote no more than the marker
 
 
 def asked(known: Instance, options: UpOptions) -> Instance:
@@ -108,11 +109,7 @@ def save(instance: Instance) -> None:
 
 def owner_of_run(run: Path) -> Path | None:
     """The data directory of the panel whose run directory this is."""
-    try:
-        text = (run / MARKER).read_text().strip()
-    except OSError:
-        return None
-    return Path(text) if text else None
+    return _marked(run)
 
 
 def write_file(path: Path, text: str, mode: int) -> None:
@@ -126,6 +123,15 @@ def write_file(path: Path, text: str, mode: int) -> None:
         file.flush()
         os.fsync(descriptor)
     temporary.replace(path)
+
+
+def _marked(directory: Path) -> Path | None:
+    """The other of the two directories, as the marker in this one names it."""
+    try:
+        text = (directory / MARKER).read_text().strip()
+    except OSError:
+        return None
+    return Path(text) if text else None
 
 
 def _read(path: Path) -> dict[str, str | int]:

