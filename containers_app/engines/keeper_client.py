@@ -18,6 +18,7 @@ from ..kernel.keeper import MAX_FDS, MAX_MESSAGE
 from ..kernel.plan import Plan, pack
 
 RECONNECT_SECONDS = 0.1
+WAIT_SECONDS = 5.0  # for a keeper that is being restarted
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -146,20 +147,29 @@ class KeeperClient:
         future.set_result((message, fds))
 
     async def _ask(self, text: str, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait_for(self._connected.wait(), 5)
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not self._send(text, fds, future):
+                    await self._connected.wait()
         except TimeoutError:
             raise WorkerUnavailable("The keeper is not running.", hint="Run deploy/up again.") from None
-        assert self._socket is not None
+        return await future
+
+    def _send(self, text: str, fds: list[int], future: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> bool:
+        """False when there is no keeper at this moment."""
+        if self._socket is None:
+            return False
         self._seq += 1
-        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
-        self._waiting[self._seq] = future
         try:
             socket.send_fds(self._socket, [b'{"seq":%d,' % self._seq + text.encode() + b"}"], fds)
+        except (BrokenPipeError, ConnectionError):
+            self._lose()
+            return False
         except OSError as error:
-            self._waiting.pop(self._seq, None)
             raise KernelRefused(f"The keeper did not take the request: {error.strerror}.", hint="Try again.") from None
-        return await future
+        self._waiting[self._seq] = future
+        return True
 
     async def launch(self, plan: Plan, fds: list[int]) -> Launched:
         answer, received = await self._ask(f'"do":"launch","plan":{pack(plan)}', fds)

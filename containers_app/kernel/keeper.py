@@ -8,7 +8,7 @@ children, writes how each sandbox ended to that sandbox's exit record, and bound
     worker → keeper  {"seq", "do": "launch", "plan"} + fds      keeper → worker  {"seq", "pid"} + pidfd (+ terminal)
                      {"seq", "do": "list"}                                       {"seq", "children": [{id, run, kind, pid}]}
                                                                                  {"seq", "error": {step, errno, text}}
-                                                                                 {"event": "exited", id, run, kind, pid, code, signal, at}
+  {"event": "exited", id, run, kind, pid, code, signal, at} comes unasked, to every worker connected
 
 ``code`` is the exit code, or 128 + ``signal``. Everything is imported before the first fork and nothing after it: a
 child that has pivoted must not load code from its new root (compare CVE-2019-14271).
@@ -365,7 +365,7 @@ def _child(plan: plans.Plan, status: socket.socket, stage: Stage) -> None:
             step.execute(stage)
     except OSError as error:
         status.send(json.dumps({"error": _error(step_name, error)}).encode())
-    except Exception as error:  # noqa: BLE001  the only way to tell a defect of ours; no traceback is formatted here
+    except Exception as error:
         status.send(json.dumps({"error": {"step": step_name, "errno": 0, "text": repr(error)}}).encode())
     finally:
         os._exit(125)

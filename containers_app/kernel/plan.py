@@ -107,5 +107,3 @@ def decode(fields: dict[str, Any]) -> Plan:
 
 def pack(plan: Plan) -> str:
     return json.dumps(encode(plan), ensure_ascii=False, separators=(",", ":"))
-
-

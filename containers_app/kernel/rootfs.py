@@ -166,11 +166,22 @@ class EnterRoot(Operation):
 
 @dataclass(frozen=True, slots=True)
 class MountProc(Operation):
+    """A new proc instance, as only the owner of a pid namespace may have; else the host's, read-only."""
+
+    own_pid: bool
+
     def execute(self, stage: Stage) -> None:
-        attach(new_mount("proc", _SAFE, source="proc"), stage, "/proc")
+        if self.own_pid:
+            attach(new_mount("proc", _SAFE, source="proc"), stage, "/proc")
+            return
+        mount = sc.open_tree(AT_FDCWD, "/proc", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+        sc.mount_setattr(mount, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
+        attach(mount, stage, "/proc")
 
     def describe(self) -> list[str]:
-        return ["mount -t proc -o nosuid,nodev,noexec proc $ROOT/proc"]
+        if self.own_pid:
+            return ["mount -t proc -o nosuid,nodev,noexec proc $ROOT/proc"]
+        return ["mount --rbind -o ro=recursive /proc $ROOT/proc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +319,10 @@ class HidePaths(Operation):
                 os.close(place)
 
     def describe(self) -> list[str]:
-        return [f"test -d $ROOT{p} && mount -t tmpfs -o ro,size=0 masked $ROOT{p} || mount --bind /dev/null $ROOT{p}" for p in self.paths]
+        return [
+            f"test -d $ROOT{p} && mount -t tmpfs -o ro,size=0 masked $ROOT{p} || mount --bind /dev/null $ROOT{p}"
+            for p in self.paths
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ of the OCI runtimes, and on top of them every sandbox has its own user namespace
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -25,7 +26,8 @@ CAPABILITIES = {f"CAP_{name}": number for number, name in enumerate(CAPABILITY_N
 DEFAULT_CAPABILITIES = tuple(
     f"CAP_{name}"
     for name in (
-        "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP"
+        "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW "
+        "SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP"
     ).split()
 )
 
@@ -67,10 +69,8 @@ class Confine(Operation):
 
     def execute(self, stage: Stage) -> None:
         mask = capability_mask(tuple(self.capabilities))
-        try:
+        with contextlib.suppress(OSError):  # kernels without keyrings have none to leak
             syscalls.join_new_session_keyring()
-        except OSError:
-            pass  # kernels without keyrings have none to leak
         for number in range(64):
             if not mask >> number & 1:
                 try:

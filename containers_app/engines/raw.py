@@ -1,0 +1,375 @@
+"""The raw engine: sandboxes made from kernel parts. It decides; the keeper forks, the records remember.
+
+create ── record ──▶ start ── cgroups, network, plan ──▶ keeper ──▶ running ── pidfd says it ended ──▶ exited
+                        ▲                                                                               │
+                        └───────────────────────────────────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from typing import Any
+
+from ..errors import Conflict, InvalidInput, NotFound, TerrariumError
+from ..kernel import images, resolver
+from ..kernel.cgroups import Cgroups
+from ..kernel.network import list_networks, open_network, remove_network
+from ..spec import ContainerSpec, LimitChanges, LimitReading
+from . import raw_exec, raw_plan, raw_recover, raw_view
+from .base import Changed, Container, EngineStatus, ExecResult
+from .policy import Policy, check_spec
+from .raw_run import Resolve, Runner, Sandbox, disk_refused, join_flags, send
+from .raw_store import Record, Store, free_uid_base
+
+log = logging.getLogger(__name__)
+
+MAX_LOG_READ = 4 << 20  # bytes
+
+
+class RawEngine:
+    name = "raw"
+
+    def __init__(self, *, node: str, tag: str, data: str, run: str, policy: Policy, cgroups: Cgroups, resolve: Resolve) -> None:
+        self._node, self._tag, self._data, self._policy, self._cgroups = node, tag, data, policy, cgroups
+        self._images = f"{data}/images"
+        self._store = Store(data)
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._changed: Changed = lambda _: None
+        self._runner = Runner(
+            tag=tag, run=run, image_directory=self._images, store=self._store, cgroups=cgroups, resolve=resolve, ended=self._touch
+        )
+
+    # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, changed: Changed) -> None:
+        """Find out what became of everything, whatever was killed when, and adopt what runs."""
+        self._changed = changed
+        await asyncio.to_thread(images.ensure_busybox, self._images)
+        self._runner.network = await asyncio.to_thread(open_network, self._tag, f"{self._data}/state/network.json")
+        await self._runner.keeper.open()
+        records, broken = self._store.load()
+        for name in broken:
+            log.warning("sandbox %s was never finished; it is removed", name)
+            self._undo(name)
+        children = await self._runner.keeper.children() if self._runner.keeper.connected else []
+        for record in records:
+            sandbox = Sandbox(record)
+            sandbox.paths = self._cgroups.paths(self._runner.group(record.id))
+            outcome = raw_recover.look(record, children, self._cgroups.pids(sandbox.paths))
+            if outcome.action == "remove":
+                self._undo(record.id)
+            else:
+                self._sandboxes[record.id] = sandbox
+                await self._runner.recover(sandbox, outcome)
+
+    def _undo(self, sandbox_id: str) -> None:
+        self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
+        self._store.remove(sandbox_id)
+
+    async def close(self) -> None:
+        """Leave every sandbox running."""
+        for sandbox in self._sandboxes.values():
+            self._runner.unwatch(sandbox)
+        await self._runner.close()
+
+    def status(self) -> EngineStatus:
+        if self._runner.keeper.connected:
+            return EngineStatus("raw", True, f"{len(self._sandboxes)} sandboxes, cgroups {self._cgroups.version}")
+        return EngineStatus("raw", False, "the keeper does not answer", "It is restarted by deploy/up; running sandboxes go on.")
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def owns(self, container_id: str) -> bool:
+        with contextlib.suppress(NotFound):
+            return self._find(container_id) is not None
+        return False
+
+    def all(self) -> list[Container]:
+        return [self._view(sandbox) for sandbox in self._sandboxes.values()]
+
+    def get(self, container_id: str) -> Container:
+        return self._view(self._find(container_id))
+
+    def _find(self, wanted: str) -> Sandbox:
+        if sandbox := self._sandboxes.get(wanted):
+            return sandbox
+        for sandbox in self._sandboxes.values():
+            if sandbox.record.spec.name == wanted:
+                return sandbox
+        raise NotFound(f"There is no sandbox called “{wanted[:64]}”.", hint="It may have been removed.")
+
+    def _view(self, sandbox: Sandbox) -> Container:
+        if sandbox.cached is None:
+            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups)
+        return sandbox.cached
+
+    def _touch(self, sandbox: Sandbox) -> None:
+        sandbox.cached = None
+        self._changed(sandbox.record.id)
+
+    # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, spec: ContainerSpec, owner: str) -> Container:
+        check_spec(self._policy, spec)
+        raw_plan.check_possible(spec)
+        images.get_image(self._images, spec.image)
+        if any(sandbox.record.spec.name == spec.name for sandbox in self._sandboxes.values()):
+            raise Conflict(f"There is a sandbox called “{spec.name}” already.", hint="Choose another name.", code="name_taken")
+        sandbox = Sandbox(self._new_record(spec, owner))
+        record = sandbox.record
+        self._sandboxes[record.id] = sandbox
+        async with sandbox.lock:
+            try:
+                self._store.make(record)
+                self._write_etc(record)
+                record.phase = "ready"
+                self._store.save(record)
+                if spec.start:
+                    await self._runner.launch(sandbox, self._addresses())
+            except BaseException as error:
+                del self._sandboxes[record.id]
+                self._store.remove(record.id)
+                if isinstance(error, OSError):
+                    raise disk_refused(error) from None
+                raise
+        self._touch(sandbox)
+        return self._view(sandbox)
+
+    def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
+        others = [sandbox.record for sandbox in self._sandboxes.values()]
+        uid_base = 0
+        if spec.namespaces.user == "private":
+            uids = self._policy.uids
+            uid_base = free_uid_base(uids.base, uids.count, (other.uid_base for other in others))
+        attachment = None
+        if spec.namespaces.net == "bridge":
+            assert self._runner.network is not None
+            attachment = self._runner.network.attachment(self._addresses())
+        return Record(
+            id=self._store.new_id(), node=self._node, spec=spec, owner=owner, created_at=time.time(),
+            uid_base=uid_base, requested=dict(spec.limits), attachment=attachment,
+        )  # fmt: skip
+
+    def _addresses(self) -> set[str]:
+        records = [sandbox.record for sandbox in self._sandboxes.values()]
+        return {record.attachment.address for record in records if record.attachment is not None}
+
+    def _write_etc(self, record: Record) -> None:
+        """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more."""
+        etc = f"{self._store.home(record.id)}/upper/etc"
+        os.mkdir(etc, 0o755)
+        name = raw_plan.hostname(record.spec)
+        address = record.attachment.address if record.attachment is not None else "127.0.1.1"
+        files = {
+            "hostname": f"{name}\n",
+            "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{address}\t{name}\n",
+            "resolv.conf": resolver.resolv_conf(),
+        }
+        for file_name, text in files.items():
+            with open(f"{etc}/{file_name}", "x") as file:
+                file.write(text)
+            os.chown(f"{etc}/{file_name}", record.uid_base, record.uid_base)
+        os.chown(etc, record.uid_base, record.uid_base)
+
+    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self, container_id: str) -> None:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            if sandbox.record.phase == "running":
+                raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
+            await self._runner.launch(sandbox, self._addresses())
+        self._touch(sandbox)
+
+    async def stop(self, container_id: str, timeout: float) -> None:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            self._must_run(sandbox, "stopped", paused_too=True)
+            await self._runner.stop(sandbox, timeout)
+
+    async def kill(self, container_id: str, signal: int) -> None:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            self._must_run(sandbox, "signalled", paused_too=True)
+            if signal == 9:
+                await self._runner.kill(sandbox)
+            else:
+                send(sandbox.pidfd, signal)
+
+    async def restart(self, container_id: str, timeout: float) -> None:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            if sandbox.record.phase == "running":
+                await self._runner.stop(sandbox, timeout)
+            await self._runner.launch(sandbox, self._addresses())
+        self._touch(sandbox)
+
+    async def pause(self, container_id: str) -> None:
+        await self._freeze(container_id, True)
+
+    async def resume(self, container_id: str) -> None:
+        await self._freeze(container_id, False)
+
+    async def _freeze(self, container_id: str, paused: bool) -> None:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            self._must_run(sandbox, "paused" if paused else "resumed", paused_too=True)
+            if sandbox.record.paused == paused:
+                state = "paused" if paused else "running"
+                raise Conflict(f"{sandbox.record.spec.name} is {state} already.")
+            await asyncio.to_thread(self._cgroups.freeze if paused else self._cgroups.thaw, sandbox.paths)
+            sandbox.record.paused = paused
+            self._store.save(sandbox.record)
+        self._touch(sandbox)
+
+    async def remove(self, container_id: str, force: bool) -> None:
+        sandbox = self._find(container_id)
+        record = sandbox.record
+        async with sandbox.lock:
+            if record.phase == "running" and not force:
+                raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
+            was_running = record.phase == "running"
+            record.phase = "removing"
+            with contextlib.suppress(OSError):  # a full disk must not keep anyone from making room
+                self._store.save(record)
+            if was_running:
+                await self._runner.kill(sandbox)
+            await asyncio.to_thread(self._store.remove, record.id)
+            self._sandboxes.pop(record.id, None)
+        self._changed(record.id)
+
+    def _must_run(self, sandbox: Sandbox, action: str, *, paused_too: bool = False) -> None:
+        state = raw_view.state(sandbox.record)
+        if state == "running" or (paused_too and state == "paused"):
+            return
+        hint = "Resume it first." if state == "paused" else "Start it first."
+        raise Conflict(f"{sandbox.record.spec.name} is {state} and can't be {action}.", hint=hint)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+        sandbox = self._find(container_id)
+        self._must_run(sandbox, "entered")
+        place = self._runner.place(sandbox.record, secrets.token_hex(8))
+        ended = self._runner.expect_exit(place.run)
+        pidfd = os.dup(sandbox.pidfd)
+        try:
+            flags = join_flags(sandbox)
+            return await raw_exec.execute(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, ended, timeout)
+        finally:
+            os.close(pidfd)
+            self._runner.forget_exit(place.run)
+
+    async def open_terminal(self, container_id: str, argv: tuple[str, ...], rows: int, columns: int) -> raw_exec.RawTerminal:
+        sandbox = self._find(container_id)
+        self._must_run(sandbox, "entered")
+        place = self._runner.place(sandbox.record, secrets.token_hex(8))
+        pidfd = os.dup(sandbox.pidfd)
+        try:
+            return await raw_exec.open_terminal(
+                self._runner.keeper, sandbox.record, place, pidfd, join_flags(sandbox), argv, rows, columns
+            )
+        finally:
+            os.close(pidfd)
+
+    def read_limits(self, container_id: str) -> dict[str, LimitReading]:
+        sandbox = self._find(container_id)
+        return raw_view.read_limits(sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups)
+
+    async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            locked, maximums = self._cgroups.locked(), self._cgroups.maximums()
+            for name, value in changes.items():
+                if value is not None and name in locked:
+                    raise InvalidInput(f"{name} can't be set on this host: {locked[name]}", code="limit_locked")
+                if isinstance(value, (int, float)) and name in maximums and value > maximums[name]:
+                    raise InvalidInput(f"{name} can't be above {maximums[name]:g} here.", hint="Send null to clear the limit.")
+            if sandbox.record.phase == "running":
+                await asyncio.to_thread(self._cgroups.update, sandbox.paths, changes)
+            for name, value in changes.items():
+                if value is None:
+                    sandbox.record.requested.pop(name, None)
+                else:
+                    sandbox.record.requested[name] = value
+            self._store.save(sandbox.record)
+        self._touch(sandbox)
+        return self.read_limits(container_id)
+
+    async def logs(self, container_id: str, tail: int) -> str:
+        sandbox = self._find(container_id)
+        path = f"{self._store.home(sandbox.record.id)}/log"
+        return await asyncio.to_thread(_tail, path, tail)
+
+    def commands(self, container_id: str) -> list[str]:
+        sandbox = self._find(container_id)
+        return self._commands(sandbox.record, self._runner.place(sandbox.record, "run"))
+
+    def preview(self, spec: ContainerSpec) -> list[str]:
+        """The commands that would make this sandbox; nothing is made. Raises what ``create`` would raise."""
+        check_spec(self._policy, spec)
+        raw_plan.check_possible(spec)
+        record = self._new_record(spec, "")
+        return self._commands(record, self._runner.place(record, "run"))
+
+    def _commands(self, record: Record, place: raw_plan.Place) -> list[str]:
+        home = place.home
+        layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
+        plan = raw_plan.launch_plan(record.spec, place)
+        return layers + self._cgroups.describe(self._runner.group(record.id), record.requested) + plan.describe()
+
+    async def networks(self) -> list[dict[str, Any]]:
+        return [dict(network) for network in list_networks(self._runner.network)]
+
+    async def images(self) -> list[dict[str, Any]]:
+        found = await asyncio.to_thread(images.list_images, self._images)
+        return [
+            {"name": image.name, "engine": "raw", "size": image.size, "created_at": image.created_at, "command": image.command}
+            for image in found
+        ]
+
+    def assert_network(self) -> None:
+        """Docker has (re)started and may have closed the forward chain."""
+        if self._runner.network is not None:
+            self._runner.network.assert_rules()
+
+    def security(self, container_id: str) -> dict[str, Any]:
+        return raw_view.security_facts(self._find(container_id).record)
+
+
+def _tail(path: str, lines: int) -> str:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - MAX_LOG_READ))
+            text = file.read(MAX_LOG_READ).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
+
+
+async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
+    """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
+    store, left = Store(data), []
+    top = cgroups.paths(f"terrarium-{tag}")
+    names = {name for path in top.values() if os.path.isdir(path) for name in os.listdir(path) if os.path.isdir(f"{path}/{name}")}
+    for name in sorted(names | set(os.listdir(store.directory))):
+        paths = cgroups.paths(f"terrarium-{tag}/{name}")
+        try:
+            with contextlib.suppress(NotFound):
+                cgroups.kill(paths)
+            await asyncio.to_thread(cgroups.remove, paths)
+            await asyncio.to_thread(store.remove, name)
+        except (TerrariumError, OSError) as error:
+            left.append(f"sandbox {name}: {error}")
+    try:
+        await asyncio.to_thread(cgroups.remove, top)
+        await asyncio.to_thread(remove_network, tag, f"{data}/state/network.json")
+    except (TerrariumError, OSError) as error:
+        left.append(str(error))
+    return left

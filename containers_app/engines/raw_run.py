@@ -1,0 +1,298 @@
+"""A sandbox's runs: from ready to running, and back to ready with the way it ended. Nothing here asks who may.
+
+ready ── launch: cgroups, address, plan ──▶ keeper ──▶ running ── its pidfd says it ended ──▶ ready, with an ending
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
+from ..kernel import images, procfs
+from ..kernel import syscalls as sc
+from ..kernel.cgroups import Cgroups
+from ..kernel.network import Attachment, Network
+from ..spec import NAMESPACE_TYPES, ContainerSpec
+from . import raw_plan, raw_recover
+from .base import Container
+from .keeper_client import Exit, KeeperClient
+from .raw_store import UIDS_EACH, Ending, Record, Run, Store
+
+log = logging.getLogger(__name__)
+
+EXIT_WORD_SECONDS = 1.0  # how long the keeper's word of an exit may take after the pidfd's
+
+Resolve = Callable[[str], int]  # a container's id or name, in whichever engine → host pid of its first process
+
+
+class Sandbox:
+    """A record and what belongs to it while this worker lives."""
+
+    __slots__ = ("cached", "ended", "lock", "paths", "pidfd", "record")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.lock = asyncio.Lock()
+        self.paths: dict[str, str] = {}
+        self.pidfd = -1
+        self.ended = asyncio.Event()
+        self.cached: Container | None = None
+
+
+class Runner:
+    def __init__(
+        self,
+        *,
+        tag: str,
+        run: str,
+        image_directory: str,
+        store: Store,
+        cgroups: Cgroups,
+        resolve: Resolve,
+        ended: Callable[[Sandbox], None],
+    ) -> None:
+        self._tag, self._images, self._store, self._cgroups = tag, image_directory, store, cgroups
+        self._resolve, self._ended = resolve, ended
+        self._exits: dict[str, asyncio.Future[Exit]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.network: Network | None = None
+        self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
+
+    def group(self, sandbox_id: str) -> str:
+        return f"terrarium-{self._tag}/{sandbox_id}"
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.keeper.close()
+
+    # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def place(self, record: Record, run: str) -> raw_plan.Place:
+        image = images.get_image(self._images, record.spec.image)
+        paths = self._cgroups.paths(self.group(record.id))
+        return raw_plan.Place(
+            id=record.id, run=run, home=self._store.home(record.id), image=image.rootfs, image_command=image.command,
+            image_env=image.env,
+            uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup_files=tuple(self._cgroups.procs_files(paths)),
+            has_cgroup2="" in paths, attachment=record.attachment,
+        )  # fmt: skip
+
+    async def launch(self, sandbox: Sandbox, addresses: set[str]) -> None:
+        """From ready to running, or back to ready with nothing left. The caller holds the sandbox's lock.
+
+        ``addresses`` are in use on the bridge, should this one need another than it had.
+        """
+        record = sandbox.record
+        run = Run(secrets.token_hex(8), procfs.boot_id())
+        record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
+        self._store.save(record)
+        fds: list[int] = []
+        self.expect_exit(run.id)
+        try:
+            sandbox.paths = self._cgroups.create(self.group(record.id), record.requested)
+            if record.attachment is not None:
+                record.attachment = self._current_attachment(record.attachment, addresses)
+            plan = raw_plan.launch_plan(record.spec, self.place(record, run.id))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            fds.append(os.open(plan.log, flags, 0o600))
+            fds += [self._open_reference(record.spec, kind) for kind in raw_plan.joined_types(record.spec)]
+            launched = await self.keeper.launch(plan, fds)
+        except BaseException:
+            self.forget_exit(run.id)
+            self.release(sandbox.paths)
+            record.run, record.phase = None, "ready"
+            with contextlib.suppress(OSError):
+                self._store.save(record)
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
+        ticks = procfs.start_time(launched.pid) or 0
+        record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
+        record.phase, record.paused = "running", False
+        self.watch(sandbox, launched.pidfd)
+        self._store.save(record)
+
+    def _current_attachment(self, had: Attachment, addresses: set[str]) -> Attachment:
+        """The address that it had, unless the bridge has had to move to another subnet meanwhile.
+
+        The link's name is new each time: the kernel takes its time to reap the last run's network namespace with its link.
+        """
+        assert self.network is not None
+        if not os.path.exists(f"/sys/class/net/{self.network.bridge}"):
+            self.network.assert_rules()
+        if had.gateway != self.network.gateway:
+            had = self.network.attachment(addresses)
+        return dataclasses.replace(had, link=f"{had.bridge}-{secrets.token_hex(3)}")
+
+    def _open_reference(self, spec: ContainerSpec, kind: str) -> int:
+        scheme, _, target = getattr(spec.namespaces, kind).partition(":")
+        path = target if scheme == "path" else f"/proc/{self._resolve(target)}/ns/{kind}"
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            message = f"The {kind} namespace of {target} can't be opened: {error.strerror}."
+            raise InvalidInput(message, code="invalid_namespace", hint="It may have ended.") from None
+
+    # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def expect_exit(self, run: str) -> asyncio.Future[Exit]:
+        """Completed when the keeper tells how this run ended; ``forget_exit`` when nobody waits any more."""
+        future: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        return self._exits.setdefault(run, future)
+
+    def forget_exit(self, run: str) -> None:
+        self._exits.pop(run, None)
+
+    def _keeper_says(self, told: Exit) -> None:
+        future = self._exits.get(told.run)
+        if future is not None and not future.done():
+            future.set_result(told)
+
+    def watch(self, sandbox: Sandbox, pidfd: int) -> None:
+        run = sandbox.record.run
+        assert run is not None
+        sandbox.pidfd = pidfd
+        sandbox.ended = asyncio.Event()
+        self.expect_exit(run.id)
+        loop = asyncio.get_running_loop()
+
+        def gone() -> None:
+            loop.remove_reader(pidfd)
+            self._spawn(self._settle_exit(sandbox))
+
+        loop.add_reader(pidfd, gone)
+
+    def unwatch(self, sandbox: Sandbox) -> None:
+        if sandbox.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(sandbox.pidfd)
+            os.close(sandbox.pidfd)
+            sandbox.pidfd = -1
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle_exit(self, sandbox: Sandbox) -> None:
+        """Its first process has ended: find out how, tidy up, tell."""
+        record, run = sandbox.record, sandbox.record.run
+        assert run is not None
+        try:
+            told = await asyncio.wait_for(self.expect_exit(run.id), EXIT_WORD_SECONDS if self.keeper.connected else 0)
+            ending = Ending(told.code, told.signal, told.at)
+        except TimeoutError:
+            ending = raw_recover.read_exit(record, self._store.home(record.id))
+            if ending.code is None and (status := sc.exit_status(sandbox.pidfd)) is not None:
+                ending = raw_recover.from_wait_status(status, time.time())
+        self.unwatch(sandbox)
+        self.settle(sandbox, ending)
+
+    def settle(self, sandbox: Sandbox, ending: Ending) -> None:
+        record = sandbox.record
+        with contextlib.suppress(TerrariumError):
+            if self._cgroups.oom_kills(sandbox.paths):
+                ending = Ending(ending.code, ending.signal, ending.at, oom_killed=True)
+        self.release(sandbox.paths)
+        if record.run is not None:
+            self.forget_exit(record.run.id)
+        record.ending, record.paused = ending, False
+        record.phase = "removing" if record.phase == "removing" else "ready"
+        try:
+            self._store.save(record)
+        except OSError as error:  # a full disk: what happened is known here, and found out again at the next start
+            log.warning("sandbox %s: its end can't be written: %s", record.id, error)
+        sandbox.ended.set()
+        self._ended(sandbox)
+
+    def release(self, paths: dict[str, str]) -> None:
+        """End whatever is left in the cgroups and remove them. The network namespace takes its link along."""
+        with contextlib.suppress(NotFound):
+            self._cgroups.kill(paths)
+        try:
+            self._cgroups.remove(paths)
+        except TerrariumError as error:
+            log.warning("cgroups not removed: %s", error)
+
+    async def recover(self, sandbox: Sandbox, outcome: raw_recover.Outcome) -> None:
+        """Carry out what ``raw_recover.look`` found, for a sandbox that stays."""
+        record = sandbox.record
+        if outcome.action == "adopt":
+            record.run, record.phase, record.paused = outcome.run, "running", self._cgroups.frozen(sandbox.paths)
+            self._store.save(record)
+            self.watch(sandbox, outcome.pidfd)
+        elif outcome.action == "end":
+            self.settle(sandbox, outcome.ending or raw_recover.read_exit(record, self._store.home(record.id)))
+
+    # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, sandbox: Sandbox, timeout: float) -> None:
+        record = sandbox.record
+        assert record.run is not None
+        record.stopped_by = "SIGTERM"
+        if self._cgroups.frozen(sandbox.paths):
+            self._cgroups.thaw(sandbox.paths)
+        # To the first process of a pid namespace a signal without a handler is as good as not sent: no use waiting.
+        if record.spec.namespaces.pid != "private" or _catches(record.run.pid, signal.SIGTERM):
+            send(sandbox.pidfd, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(sandbox.ended.wait(), timeout)
+                return
+        record.stopped_by = "SIGKILL"
+        await self.kill(sandbox)
+
+    async def kill(self, sandbox: Sandbox) -> None:
+        """Everything in its cgroups, frozen or not, and wait until it is tidied up."""
+        with contextlib.suppress(NotFound):
+            self._cgroups.kill(sandbox.paths)
+        await sandbox.ended.wait()
+
+
+def join_flags(sandbox: Sandbox) -> int:
+    """The namespaces in which the sandbox's first process differs from us; joining one's own is refused by the kernel."""
+    run = sandbox.record.run
+    assert run is not None
+    flags = 0
+    for kind in NAMESPACE_TYPES:
+        try:
+            theirs, ours = os.readlink(f"/proc/{run.pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}")
+        except OSError:
+            continue
+        if theirs != ours:
+            flags |= sc.CLONE_FLAGS[kind]
+    return flags
+
+
+def send(pidfd: int, number: int) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass  # it has just ended by itself
+    except OSError as error:
+        raise InvalidInput(f"{number} is not a signal: {error.strerror}.", hint="Signals are 1 to 64.") from None
+
+
+def disk_refused(error: OSError) -> KernelRefused:
+    hint = "Make room on the disk that holds the data directory." if error.errno == 28 else "See the worker's log."
+    return KernelRefused(f"The sandbox's files can't be written: {error.strerror}.", hint=hint)
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler for a signal (SigCgt of proc_pid_status(5)); False when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            caught = next(line for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

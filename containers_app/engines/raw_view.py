@@ -1,0 +1,150 @@
+"""How a sandbox reads from above: its record and the kernel's word → ``base.Container``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+from ..errors import NotFound
+from ..kernel import namespaces, security
+from ..kernel.cgroups import Cgroups
+from ..spec import LIMITS, NAMESPACE_TYPES, LimitReading, LimitValue
+from . import raw_plan
+from .base import Container, NamespaceView
+from .raw_store import UIDS_EACH, Ending, Record
+
+STATE_OF_PHASE = {"making": "created", "ready": "created", "starting": "created", "running": "running", "removing": "exited"}
+
+
+def state(record: Record) -> str:
+    if record.phase == "running":
+        return "paused" if record.paused else "running"
+    return "exited" if record.ending is not None else STATE_OF_PHASE[record.phase]
+
+
+def describe_ending(ending: Ending, stopped_by: str) -> str:
+    """In words, most telling cause first."""
+    if ending.oom_killed:
+        return "OOM killed: it went over its memory limit"
+    if ending.code is None:
+        return "ended while nobody watched; its exit code is unknown"
+    if ending.signal:
+        name = _signal_name(ending.signal)
+        return f"stopped with {name}" if stopped_by else f"killed by {name}"
+    return "stopped" if stopped_by else f"exited {ending.code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
+    running = record.phase == "running"
+    run, ending = record.run, record.ending
+    reason = ""
+    if ending is not None and not running:
+        reason = describe_ending(ending, record.stopped_by)
+    return Container(
+        id=record.id,
+        node=record.node,
+        engine="raw",
+        name=record.spec.name,
+        state=state(record),
+        image=record.spec.image,
+        command=record.spec.command,
+        pid=run.pid if running and run else 0,
+        namespaces=_namespaces(record, run.pid if running and run else 0),
+        limits=read_limits(record, paths if running else {}, cgroups),
+        exit_code=ending.code if ending is not None and not running else None,
+        reason=reason,
+        created_at=record.created_at,
+        started_at=run.started_at if run and run.started_at else None,
+        finished_at=ending.at if ending is not None and not running else None,
+        owner=record.owner,
+        hostname=raw_plan.hostname(record.spec),
+        addresses=(f"{record.attachment.address}/{record.attachment.prefix}",) if record.attachment is not None else (),
+        user_map=f"0 {record.uid_base} {UIDS_EACH}" if record.spec.namespaces.user == "private" else "",
+        cgroups=paths if running else {},
+    )
+
+
+def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
+    found: dict[str, int] = {}
+    if pid:
+        with contextlib.suppress(NotFound):  # it is ending at this moment
+            found = namespaces.namespaces_of(pid)
+    initial = namespaces.initial()
+    views = {}
+    for kind in NAMESPACE_TYPES:
+        inode = found.get(kind, 0)
+        views[kind] = NamespaceView(inode, getattr(record.spec.namespaces, kind), bool(inode) and inode == initial.get(kind))
+    return views
+
+
+def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
+    """Every limit of the table; kernel's and effective value are None without a cgroup to read them from."""
+    read: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
+    if paths:
+        with contextlib.suppress(NotFound):
+            read = cgroups.read(paths)
+    locked, maximums = cgroups.locked(), cgroups.maximums()
+    readings = {}
+    for name, row in LIMITS.items():
+        kernel, effective = read.get(name, (None, None))
+        maximum = maximums.get(name, row.maximum)
+        readings[name] = LimitReading(record.requested.get(name), kernel, effective, row.unit, maximum, locked.get(name, ""))
+    return readings
+
+
+def security_facts(record: Record) -> dict[str, Any]:
+    """What confines the first process: the kernel's own word where it runs, the spec's where it doesn't."""
+    spec, facts = record.spec, {}
+    asked = spec.security.capabilities
+    facts["asked"] = {
+        "capabilities": sorted(asked if asked is not None else security.DEFAULT_CAPABILITIES),
+        "no_new_privs": spec.security.no_new_privs,
+        "seccomp": spec.security.seccomp,
+        "read_only_root": spec.security.read_only_root,
+        "masked_paths": security.MASKED_PATHS,
+        "read_only_paths": security.READ_ONLY_PATHS,
+        "user_map": f"0 {record.uid_base} {UIDS_EACH}" if spec.namespaces.user == "private" else "",
+    }
+    if record.phase == "running" and record.run is not None:
+        facts["kernel"] = _status_of(record.run.pid)
+    return facts
+
+
+def _status_of(pid: int) -> dict[str, Any]:
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            rows = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return {}
+    modes = {"0": "off", "1": "strict", "2": "filter"}
+    return {
+        "capabilities": list(security.capability_set(int(rows.get("CapEff", "0"), 16))),
+        "bounding": list(security.capability_set(int(rows.get("CapBnd", "0"), 16))),
+        "no_new_privs": rows.get("NoNewPrivs") == "1",
+        "seccomp": modes.get(rows.get("Seccomp", ""), "unknown"),
+        "seccomp_filters": int(rows.get("Seccomp_filters", "0")),
+        "uid": rows.get("Uid", "").split("\t")[0],
+        "lsm": _lsm_label(pid),
+    }
+
+
+def _lsm_label(pid: int) -> str:
+    try:
+        fd = os.open(f"/proc/{pid}/attr/current", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, 256).rstrip(b"\0\n").decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)

@@ -1,0 +1,118 @@
+"""A raw engine on the real kernel: its own keeper, data and run directory, cgroups, bridge and id range."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from containers_app.engines.policy import Allow, Policy, UidRange
+from containers_app.engines.raw import RawEngine
+from containers_app.kernel import cgroups
+from containers_app.kernel.network import remove_network
+from containers_app.spec import ContainerSpec, parse_container
+
+KEEPER = Path(cgroups.__file__).parents[1] / "keeper.py"
+UID_BASE = 1_900_000_000
+
+
+@dataclass
+class Home:
+    """Directories, tag and keeper of one engine under test. ``pytest`` may put its own under a 0700 directory: so it is."""
+
+    data: Path
+    run: Path
+    tag: str
+    keeper: subprocess.Popen[bytes] | None = None
+    changes: list[str] = field(default_factory=list)
+
+    def start_keeper(self) -> None:
+        command = [sys.executable, "-I", "-S", str(KEEPER), "--run", str(self.run), "--data", str(self.data)]
+        with contextlib.suppress(FileNotFoundError):
+            (self.run / "keeper.sock").unlink()
+        self.keeper = subprocess.Popen(command, start_new_session=True)
+        wait_until(lambda: (self.run / "keeper.sock").exists())
+
+    def kill_keeper(self) -> None:
+        assert self.keeper is not None
+        self.keeper.send_signal(signal.SIGKILL)
+        self.keeper.wait()
+
+    def engine(self, allow: Allow | None = None) -> RawEngine:
+        policy = Policy(uids=UidRange(UID_BASE, 65536 * 64), allow=allow or Allow())
+        return RawEngine(
+            node="test", tag=self.tag, data=str(self.data), run=str(self.run), policy=policy,
+            cgroups=cgroups.choose(), resolve=lambda name: 0,
+        )  # fmt: skip
+
+
+def wait_until(condition: object, seconds: float = 5.0) -> None:
+    """Poll a cheap condition until it holds, at most so long."""
+    import time
+
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not happen"
+        time.sleep(0.005)
+
+
+async def until(condition: object, seconds: float = 5.0) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    top = Path(tempfile.mkdtemp(prefix="terrarium-test-"))
+    (top / "data" / "state").mkdir(parents=True)
+    (top / "run").mkdir()
+    found = Home(top / "data", top / "run", hashlib.sha256(str(top / "data").encode()).hexdigest()[:6])
+    found.start_keeper()
+    try:
+        yield found
+    finally:
+        groups = cgroups.choose()
+        root = groups.paths(f"terrarium-{found.tag}")
+        for path in root.values():
+            for name in os.listdir(path) if os.path.isdir(path) else []:
+                if os.path.isdir(f"{path}/{name}"):
+                    child = groups.paths(f"terrarium-{found.tag}/{name}")
+                    groups.kill(child)
+                    groups.remove(child)
+        groups.remove(root)
+        remove_network(found.tag, str(found.data / "state" / "network.json"))
+        if found.keeper is not None and found.keeper.poll() is None:
+            found.keeper.terminate()
+            found.keeper.wait(5)
+        shutil.rmtree(top)
+
+
+@pytest.fixture
+async def raw(home: Home) -> AsyncIterator[RawEngine]:
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    try:
+        yield engine
+    finally:
+        for container in engine.all():
+            await engine.remove(container.id, force=True)
+        await engine.close()
+
+
+def spec(name: str = "box", **fields: object) -> ContainerSpec:
+    """The defaults of the create form, as the API would send them."""
+    return parse_container({"name": name, "limits": {"cpu": 0.5, "memory": "64M", "pids": 50}, **fields})

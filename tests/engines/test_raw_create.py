@@ -1,0 +1,107 @@
+"""Creating sandboxes: the defaults are isolated, a refusal leaves nothing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from containers_app import errors
+from containers_app.engines.raw import RawEngine
+from containers_app.kernel import namespaces
+from containers_app.spec import NAMESPACE_TYPES
+
+from .conftest import Home, spec
+
+
+async def test_a_default_sandbox_runs_in_namespaces_of_its_own(raw: RawEngine) -> None:
+    box = await raw.create(spec(), "alice")
+    assert box.state == "running" and box.owner == "alice" and box.pid > 1
+    host = namespaces.initial()
+    assert {kind for kind in NAMESPACE_TYPES if box.namespaces[kind].inode != host[kind]} == set(NAMESPACE_TYPES)
+
+
+async def test_inside_the_host_name_the_processes_and_the_ids_are_its_own(raw: RawEngine) -> None:
+    box = await raw.create(spec("web-1"), "")
+    out = (
+        await raw.execute(box.id, ("sh", "-c", "hostname; id -u; ps -o pid,comm | tail -n +2; cat /proc/self/uid_map"), 10)
+    ).stdout
+    lines = out.splitlines()
+    assert lines[:2] == ["web-1", "0"]
+    assert lines[2].split()[0] == "1" and len(lines) <= 7
+    assert lines[-1].split() == ["0", box.user_map.split()[1], "65536"]
+
+
+async def test_it_pings_the_bridge_and_has_a_default_route(raw: RawEngine) -> None:
+    box = await raw.create(spec(), "")
+    result = await raw.execute(box.id, ("sh", "-c", "ping -c1 -W2 $(ip route | awk '/default/{print $3}')"), 10)
+    assert "1 packets received" in result.stdout, result
+
+
+async def test_two_sandboxes_have_different_addresses_and_user_ids(raw: RawEngine) -> None:
+    one, two = await raw.create(spec("one"), ""), await raw.create(spec("two"), "")
+    assert one.addresses != two.addresses
+    assert one.user_map != two.user_map
+
+
+async def test_two_sandboxes_cannot_reach_each_other(raw: RawEngine) -> None:
+    one, two = await raw.create(spec("one"), ""), await raw.create(spec("two"), "")
+    address = two.addresses[0].split("/")[0]
+    result = await raw.execute(one.id, ("ping", "-c1", "-W1", address), 10)
+    assert result.exit_code != 0 and "0 packets received" in result.stdout
+
+
+async def test_files_of_the_image_belong_to_root_inside_and_the_layer_is_its_own(raw: RawEngine, home: Home) -> None:
+    box = await raw.create(spec(), "")
+    result = await raw.execute(box.id, ("sh", "-c", "stat -c %u /bin/busybox; echo x > /root/new && stat -c %u /root/new"), 10)
+    assert result.stdout.split() == ["0", "0"], result
+    assert not (home.data / "images/busybox/rootfs/root/new").exists()
+
+
+async def test_the_limits_are_in_the_kernel_before_the_program_runs(raw: RawEngine) -> None:
+    box = await raw.create(spec(), "")
+    assert {name: box.limits[name].kernel for name in ("cpu", "memory", "pids")} == {"cpu": 0.5, "memory": 64 << 20, "pids": 50}
+
+
+async def test_no_descriptor_of_the_host_is_left_open_inside(raw: RawEngine) -> None:
+    box = await raw.create(spec(), "")
+    names = {os.readlink(f"/proc/{box.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{box.pid}/fd")}
+    assert len(names) == 2 and "/dev/null" in names
+    assert all(name == "/dev/null" or name.endswith("/log") for name in names)
+
+
+async def test_a_name_in_use_is_refused(raw: RawEngine) -> None:
+    await raw.create(spec("one"), "")
+    with pytest.raises(errors.Conflict) as refused:
+        await raw.create(spec("one"), "")
+    assert refused.value.code == "name_taken"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"image": "nosuch"}, errors.NotFound),
+        ({"command": ["/bin/nosuch"]}, errors.KernelRefused),
+        ({"cwd": "/nosuch"}, errors.KernelRefused),
+        ({"namespaces": {"user": "host"}}, errors.PolicyRefused),
+        ({"mounts": [{"source": "/etc", "target": "/host"}]}, errors.PolicyRefused),
+        ({"namespaces": {"mnt": "host"}}, errors.PolicyRefused),
+        ({"namespaces": {"pid": "container:other"}}, errors.Unsupported),
+        ({"security": {"capabilities": ["CAP_SYS_ADMIN"]}}, errors.PolicyRefused),
+    ],
+)
+async def test_what_cannot_be_is_refused_and_leaves_nothing(
+    raw: RawEngine, home: Home, fields: dict[str, object], error: type[errors.TerrariumError]
+) -> None:
+    with pytest.raises(error) as refused:
+        await raw.create(spec(**fields), "")
+    assert refused.value.message and refused.value.hint
+    assert raw.all() == []
+    assert os.listdir(home.data / "sandboxes") == []
+
+
+async def test_a_sandbox_without_start_waits(raw: RawEngine) -> None:
+    box = await raw.create(spec(start=False), "")
+    assert (box.state, box.pid, box.cgroups) == ("created", 0, {})
+    await raw.start(box.id)
+    assert raw.get(box.id).state == "running"

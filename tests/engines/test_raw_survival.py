@@ -1,0 +1,123 @@
+"""Killed at any moment, the worker and the keeper find everything again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from containers_app import errors
+from containers_app.engines.raw import RawEngine, remove_everything
+from containers_app.kernel import cgroups
+
+from .conftest import Home, spec, until
+
+
+async def again(home: Home) -> RawEngine:
+    """A new worker over the same directories, as after a crash."""
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    return engine
+
+
+async def test_a_new_worker_finds_running_sandboxes_running(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(), "alice")
+    await first.close()
+    second = await again(home)
+    found = second.get(box.id)
+    assert (found.state, found.pid, found.owner, found.started_at) == ("running", box.pid, "alice", box.started_at)
+    assert (await second.execute(box.id, ("hostname",), 5)).stdout == "box\n"
+    await second.remove(box.id, force=True)
+    await second.close()
+
+
+async def test_what_ended_while_no_worker_watched_is_told_with_its_code(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(command=["sh", "-c", "sleep 0.3; exit 9"]), "")
+    await first.close()
+    await until(lambda: not os.path.exists(f"/proc/{box.pid}"))
+    second = await again(home)
+    assert (second.get(box.id).state, second.get(box.id).exit_code) == ("exited", 9)
+    assert not [path for path in box.cgroups.values() if os.path.exists(path)]
+    await second.remove(box.id, force=False)
+    await second.close()
+
+
+async def test_sandboxes_outlive_the_keeper_and_their_end_is_still_told(home: Home) -> None:
+    engine = await again(home)
+    box = await engine.create(spec(), "")
+    home.kill_keeper()
+    assert os.path.exists(f"/proc/{box.pid}")
+    os.kill(box.pid, signal.SIGTERM)  # ignored by pid 1 without a handler: it lives
+    os.kill(box.pid, signal.SIGKILL)
+    await until(lambda: engine.get(box.id).state == "exited")
+    ended = engine.get(box.id)
+    assert ended.exit_code in (137, None) and ended.reason
+    home.start_keeper()
+    async with asyncio.timeout(5):
+        await engine.start(box.id)
+    assert engine.get(box.id).state == "running"
+    await engine.remove(box.id, force=True)
+    await engine.close()
+
+
+@pytest.mark.parametrize("phase", ["making", "removing"])
+async def test_half_made_and_half_removed_ones_are_undone(home: Home, phase: str) -> None:
+    first = await again(home)
+    box = await first.create(spec(start=False), "")
+    await first.close()
+    record = home.data / "sandboxes" / box.id / "record.json"
+    record.write_text(record.read_text().replace('"phase":"ready"', f'"phase":"{phase}"'))
+    second = await again(home)
+    assert second.all() == [] and os.listdir(home.data / "sandboxes") == []
+    await second.close()
+
+
+async def test_a_record_cut_short_is_cleaned_up_with_its_processes(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(), "")
+    await first.close()
+    record = home.data / "sandboxes" / box.id / "record.json"
+    record.write_bytes(record.read_bytes()[:40])
+    second = await again(home)
+    assert second.all() == [] and not os.path.exists(f"/proc/{box.pid}")
+    await second.close()
+
+
+async def test_a_launch_of_which_the_worker_never_heard_is_adopted(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(), "")
+    await first.close()
+    path = home.data / "sandboxes" / box.id / "record.json"
+    text = path.read_text().replace('"phase":"running"', '"phase":"starting"').replace(f'"pid":{box.pid},', '"pid":0,')
+    path.write_text(text)
+    second = await again(home)
+    assert (second.get(box.id).state, second.get(box.id).pid) == ("running", box.pid)
+    await second.remove(box.id, force=True)
+    await second.close()
+
+
+async def test_remove_everything_leaves_nothing(home: Home) -> None:
+    engine = await again(home)
+    boxes = [await engine.create(spec(f"box-{number}"), "") for number in range(3)]
+    await engine.close()
+    left = await remove_everything(tag=home.tag, data=str(home.data), run=str(home.run), cgroups=cgroups.choose())
+    assert left == []
+    assert not [box for box in boxes if os.path.exists(f"/proc/{box.pid}")]
+    assert not [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{home.tag}")]
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/terrarium-{home.tag}*"))
+    assert os.listdir(home.data / "sandboxes") == []
+
+
+async def test_without_a_keeper_a_launch_is_refused_and_leaves_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await again(home)
+    home.kill_keeper()
+    monkeypatch.setattr("containers_app.engines.keeper_client.WAIT_SECONDS", 0.2)
+    with pytest.raises(errors.WorkerUnavailable):
+        await engine.create(spec(), "")
+    assert engine.all() == [] and os.listdir(home.data / "sandboxes") == []
+    await engine.close()
