@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -66,7 +67,7 @@ async def test_pause_freezes_and_resume_goes_on(raw: RawEngine) -> None:
     with pytest.raises(errors.Conflict):
         await raw.execute(box.id, ("true",), 5)
     before = Path(f"/proc/{box.pid}/stat").read_text().split()[13:15]
-    time.sleep(0.1)
+    await asyncio.sleep(0.1)
     assert Path(f"/proc/{box.pid}/stat").read_text().split()[13:15] == before
     await raw.resume(box.id)
     assert raw.get(box.id).state == "running"

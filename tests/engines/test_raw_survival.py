@@ -107,7 +107,7 @@ async def test_remove_everything_leaves_nothing(home: Home) -> None:
     await engine.close()
     left = await remove_everything(tag=home.tag, data=str(home.data), run=str(home.run), cgroups=cgroups.choose())
     assert left == []
-    assert not [box for box in boxes if os.path.exists(f"/proc/{box.pid}")]
+    await until(lambda: not [box for box in boxes if os.path.exists(f"/proc/{box.pid}")])
     assert not [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{home.tag}")]
     assert not list(Path("/sys/fs/cgroup").glob(f"*/terrarium-{home.tag}*"))
     assert os.listdir(home.data / "sandboxes") == []
