@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..errors import KernelRefused
 
@@ -88,9 +88,15 @@ def _write(path: str, value: str) -> None:
 def write_atomically(path: str, text: str) -> None:
     """Mode 0600; a reader, or the next start after a power cut, sees the old text or the new one."""
     scratch = f"{path}.{os.getpid()}"
-    fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    try:
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(scratch)
+        hint = f"Look at df {os.path.dirname(path)}."
+        raise KernelRefused(f"{path} can't be written: {error.strerror}.", hint=hint) from None

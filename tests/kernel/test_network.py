@@ -238,6 +238,21 @@ def test_a_link_of_that_name_which_is_no_bridge_is_left_alone(host, tag, files):
     assert network.links(tag) == [f"tr{tag}"]
 
 
+def test_a_full_disk_is_said_and_leaves_no_link(host, tag, tmp_path):
+    note = str(tmp_path / "forwarding.json")
+    full = tmp_path / "full"
+    full.mkdir()
+    assert run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(full)).returncode == 0
+    try:
+        (full / "rest").write_bytes(b"x" * 4096)
+        with pytest.raises(KernelRefused, match="No space left"):
+            network.open_network(tag, str(full / "network.json"), note)
+        assert [path.name for path in full.iterdir()] == ["rest"]
+    finally:
+        assert run("umount", str(full)).returncode == 0
+    assert network.links(tag) == []
+
+
 def test_two_instances_live_side_by_side(world, tmp_path, sandbox):
     note = str(tmp_path / "forwarding.json")
     nets = [network.open_network(tag, str(tmp_path / tag), note) for tag in ("0000aa", "0000bb")]
