@@ -1,0 +1,236 @@
+"""What goes in and out of the API where spec.py and the worker's protocol have no type for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..spec import LimitValue
+from ..worker import protocol
+from ..worker.protocol import Container, EngineStatus, Event
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True): ...
+
+
+class NoBody(Body, frozen=True): ...
+
+
+class TimeoutBody(Body, frozen=True):
+    timeout: float = 10.0  # seconds until SIGKILL
+
+
+class KillBody(Body, frozen=True):
+    signal: int | str = 9  # a number or a name such as "TERM"
+
+
+class ExecBody(Body, frozen=True):
+    argv: tuple[str, ...]
+    timeout: float = 60.0  # seconds
+
+
+class TerminalBody(Body, frozen=True):
+    argv: tuple[str, ...] = ()  # [] asks for the best shell that the container has
+    rows: int = 24
+    columns: int = 80
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    engine: str = ""
+    state: str = ""
+    q: str = ""
+    limit: int = 1000
+    cursor: str = ""
+
+
+class RemoveQuery(msgspec.Struct, frozen=True):
+    force: bool = False
+
+
+class LogsQuery(msgspec.Struct, frozen=True):
+    tail: int = 1000  # lines
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    limit: int = 200
+    after: int = 0  # sequence number
+    cursor: str = ""
+
+
+class NoQuery(msgspec.Struct, frozen=True): ...
+
+
+class Containers(msgspec.Struct, frozen=True):
+    items: list[Container]
+    next: str | None = None
+
+
+class Events(msgspec.Struct, frozen=True):
+    items: list[Event]
+    next: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """``pid`` on the host, ``ns_pid`` inside; sizes in bytes, times in seconds."""
+
+    pid: int
+    ppid: int
+    ns_pid: int
+    uid: int
+    name: str
+    argv: list[str]
+    state: str
+    cpu_seconds: float
+    rss: int
+    threads: int
+    started_at: float
+
+
+class Processes(msgspec.Struct, frozen=True):
+    items: list[Process]
+    next: str | None = None
+
+
+class Sharer(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """``owner`` and ``parent`` are inodes of namespaces, null where there is none or it can't be seen."""
+
+    type: str
+    inode: int
+    mode: str
+    initial: bool
+    owner: int | None
+    parent: int | None
+    shared_with: list[Sharer]
+
+
+class NamespaceList(msgspec.Struct, frozen=True):
+    items: list[Namespace]
+    next: str | None = None
+
+
+class GraphNode(msgspec.Struct, frozen=True):
+    """``kind`` is namespace, container or host, and tells which of the other fields there are."""
+
+    id: str
+    kind: str
+    type: str = ""
+    inode: int = 0
+    initial: bool = False
+    owner: str | None = None
+    parent: str | None = None
+    processes: int = 0
+    container: str = ""
+    name: str = ""
+    engine: str = ""
+    state: str = ""
+    pid: int = 0
+
+
+class GraphEdge(msgspec.Struct, frozen=True):
+    source: str
+    target: str
+    type: str
+
+
+class Graph(msgspec.Struct, frozen=True):
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
+# Numbers of one second as an object; on the wire between worker and web they are an array.
+Stats = msgspec.defstruct(
+    "Stats", [(field.name, field.type) for field in msgspec.structs.fields(protocol.Stats)], frozen=True, module=__name__
+)
+
+
+class Logs(msgspec.Struct, frozen=True):
+    text: str
+
+
+class Commands(msgspec.Struct, frozen=True):
+    commands: list[str]
+
+
+class Image(msgspec.Struct, frozen=True):
+    name: str
+    engine: str
+    size: int | None
+    created_at: float | None
+
+
+class Images(msgspec.Struct, frozen=True):
+    items: list[Image]
+    next: str | None = None
+
+
+class Network(msgspec.Struct, frozen=True):
+    name: str
+    engine: str
+    subnet: str | None
+    gateway: str | None
+    bridge: str | None
+
+
+class Networks(msgspec.Struct, frozen=True):
+    items: list[Network]
+    next: str | None = None
+
+
+class HostCheck(msgspec.Struct, frozen=True):
+    name: str
+    ok: bool
+    detail: str
+    hint: str
+
+
+class Host(msgspec.Struct, frozen=True):
+    node: str
+    hostname: str
+    kernel: str
+    cgroups: str  # v1 | v2 | hybrid
+    controllers: dict[str, Any]
+    cpus: int
+    memory_total: int  # bytes
+    engines: list[EngineStatus]
+    checks: list[HostCheck]
+
+
+class TerminalSession(msgspec.Struct, frozen=True):
+    session: str
+    container: str
+    alive: bool
+    viewers: int
+    opened_at: float
+
+
+class TerminalSessions(msgspec.Struct, frozen=True):
+    items: list[TerminalSession]
+    next: str | None = None
+
+
+class OpenedTerminal(msgspec.Struct, frozen=True):
+    session: str
+
+
+class Me(msgspec.Struct, frozen=True):
+    username: str
+    staff: bool
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+    hint: str
+
+
+class Error(msgspec.Struct, frozen=True):
+    error: ErrorDetail
+
+
+LimitsBody = dict[str, LimitValue | None]

@@ -1,0 +1,36 @@
+"""/api/v1/…/terminals: sessions that outlive a page; their bytes go over /ws/terminal/{session}/."""
+
+from __future__ import annotations
+
+from .. import services
+from . import shapes
+from .route import Call, Route
+
+
+async def open_terminal(call: Call) -> object:
+    body: shapes.TerminalBody = call.body
+    return {"session": await services.open_terminal(call.visitor, call.path["id"], body.argv, body.rows, body.columns)}
+
+
+async def list_terminals(call: Call) -> object:
+    return {"items": await services.list_terminals(call.visitor), "next": None}
+
+
+async def close_terminal(call: Call) -> object:
+    return await services.close_terminal(call.visitor, call.path["session"])
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/containers/{id}/terminals",
+        open_terminal,
+        "Open a terminal",
+        shapes.OpenedTerminal,
+        shapes.TerminalBody,
+        status=201,
+        tag="terminals",
+    ),
+    Route("GET", "/terminals", list_terminals, "List one's terminals", shapes.TerminalSessions, tag="terminals"),
+    Route("DELETE", "/terminals/{session}", close_terminal, "Close a terminal", status=204, tag="terminals"),
+)

@@ -1,0 +1,88 @@
+"""The live websocket's frames. Each is encoded once for all viewers who may see the same (``Visitor.audience``).
+
+What one audience sees differs only in which containers are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from .. import mirror, services
+from ..visitors import Visitor
+from ..worker.protocol import Container, Event, Stats, StatsFrame
+
+COLUMNS = Stats.__struct_fields__
+_encode = msgspec.json.Encoder().encode
+
+
+class FrameCache:
+    """The frames of the newest message, by audience. A new message empties it."""
+
+    def __init__(self) -> None:
+        self._message: object = None
+        self._frames: dict[str, str] = {}
+
+    def of(self, message: Any, visitor: Visitor) -> str:
+        """ "" when the visitor may see nothing of it."""
+        if message is not self._message:
+            self._message, self._frames = message, {}
+        frame = self._frames.get(visitor.audience)
+        if frame is None:
+            frame = self._frames[visitor.audience] = (
+                stats(message, visitor) if isinstance(message, StatsFrame) else event(message, visitor)
+            )
+        return frame
+
+
+def hello(visitor: Visitor, node: str) -> str:
+    return _text({"type": "hello", "node": node, "user": visitor.username})
+
+
+def worker(up: bool) -> str:
+    return _text({"type": "worker", "up": up})
+
+
+def all_containers(visitor: Visitor) -> str:
+    seen = [one for one in mirror.current().all() if services.may_see(visitor, one)]
+    return '{"type":"containers","reset":true,"items":[' + _items(seen) + '],"removed":[]}'
+
+
+def changed_containers(visitor: Visitor, ids: Iterable[str]) -> str:
+    """Those of ``ids`` that there are, and those that are gone; "" when the visitor may see none of them."""
+    known = mirror.current()
+    present: list[Container] = []
+    removed: list[str] = []
+    for container_id in ids:
+        container = known.get(container_id)
+        if container is None:
+            if services.may_see_owner(visitor, known.owner(container_id)):
+                removed.append(container_id)
+        elif services.may_see(visitor, container):
+            present.append(container)
+    if not present and not removed:
+        return ""
+    return '{"type":"containers","items":[' + _items(present) + '],"removed":' + _text(removed) + "}"
+
+
+def stats(frame: StatsFrame, visitor: Visitor) -> str:
+    rows = frame.rows
+    if not visitor.is_staff:
+        rows = {key: row for key, row in rows.items() if services.may_see_owner(visitor, mirror.current().owner(key))}
+    return _text({"type": "stats", "time": frame.time, "host": frame.host, "columns": COLUMNS, "rows": rows})
+
+
+def event(happened: Event, visitor: Visitor) -> str:
+    if not services.may_see_event(visitor, happened):
+        return ""
+    return _text({"type": "event", **msgspec.structs.asdict(happened)})
+
+
+def _items(containers: Iterable[Container]) -> str:
+    return b",".join(map(mirror.current().encoded, containers)).decode()
+
+
+def _text(value: object) -> str:
+    return _encode(value).decode()

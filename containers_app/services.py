@@ -1,0 +1,409 @@
+"""What a visitor can do: one function per action, named as the command and the API name it.
+
+Every look-up goes through ``get_container``, so that permission cannot be forgotten; every change is audited. Views, API,
+consumers and management commands call these; nothing here knows of requests or answers. All raise containers_app.errors.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from . import database, mirror
+from .errors import Conflict, InvalidInput, NotFound, PermissionDenied, WorkerUnavailable
+from .models import AuditEntry
+from .spec import ENGINES, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
+from .visitors import Visitor
+from .worker import protocol, terminals
+from .worker.protocol import Command, Container, ExecResult, Stats
+
+T = TypeVar("T")
+
+MOST_LISTED = 1000
+SHORTEST_PREFIX = 4  # characters of an id that may stand for it
+LONGEST_EXEC = 600.0  # seconds
+_REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+
+
+# ── who may ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def may_see(visitor: Visitor, container: Container) -> bool:
+    return may_see_owner(visitor, container.owner)
+
+
+def may_see_owner(visitor: Visitor, owner: str | None) -> bool:
+    """Docker containers made outside have no owner (""), so they are the staff's."""
+    return visitor.is_staff or (bool(owner) and owner == visitor.username)
+
+
+async def get_container(visitor: Visitor, reference: str, to: Literal["read", "operate"] = "read") -> Container:
+    """By id, unique name or unique beginning of an id. What one may not see does not exist.
+
+    Fresh from the worker when it is only to be read; from memory when the worker is to act on it, who looks again.
+    """
+    if not _REFERENCE.fullmatch(reference):
+        raise _not_found(reference)
+    container = await _look_up(visitor, reference, fresh=to == "read")
+    if not may_see(visitor, container):
+        raise _not_found(reference)
+    if to == "operate" and container.engine == "docker" and not visitor.is_staff:
+        raise PermissionDenied("Docker containers are run by staff.", hint="Ask an administrator.")
+    return container
+
+
+async def may_operate(visitor: Visitor, container_id: str) -> bool:
+    """For what goes on for a while, such as a terminal. Raises WorkerUnavailable when it can't be told."""
+    try:
+        await get_container(visitor, container_id, to="operate")
+    except (NotFound, PermissionDenied):
+        return False
+    return True
+
+
+async def _look_up(visitor: Visitor, reference: str, fresh: bool) -> Container:
+    known = mirror.current()
+    if not await known.ready():
+        if not fresh:  # an act needs the id for sure, a read may ask the worker for it
+            return _resolve(visitor, reference, await _ask(protocol.ListContainers(), list[Container]))
+        found = None
+    else:
+        found = known.get(reference) or _resolve_or_none(visitor, reference, list(known.all()))
+    if found is not None and not fresh:
+        return found
+    return await _ask(protocol.GetContainer(found.id if found is not None else reference), Container)
+
+
+def _resolve_or_none(visitor: Visitor, reference: str, containers: list[Container]) -> Container | None:
+    try:
+        return _resolve(visitor, reference, containers)
+    except NotFound:
+        return None
+
+
+def _resolve(visitor: Visitor, reference: str, containers: list[Container]) -> Container:
+    visible = [one for one in containers if may_see(visitor, one)]
+    found = [one for one in visible if one.id == reference] or [one for one in visible if one.name == reference]
+    if not found and len(reference) >= SHORTEST_PREFIX:
+        found = [one for one in visible if one.id.startswith(reference)]
+    if len(found) > 1:
+        hint = "Use one of the ids " + ", ".join(one.id[:12] for one in found[:5]) + "."
+        raise Conflict(f"{len(found)} containers go by {reference}.", code="ambiguous", hint=hint)
+    if not found:
+        raise _not_found(reference)
+    return found[0]
+
+
+def _not_found(reference: str) -> NotFound:
+    shown = reference if len(reference) <= 40 and reference.isprintable() else "that name"
+    return NotFound(f"There is no container {shown}.", hint="It may have been removed. The list shows what there is.")
+
+
+def _staff_only(visitor: Visitor, what: str) -> None:
+    if not visitor.is_staff:
+        raise PermissionDenied(f"{what} is for staff.", hint="Ask an administrator.")
+
+
+async def audit(visitor: Visitor, action: str, target: str, detail: str = "") -> None:
+    await database.run(
+        AuditEntry.objects.create, user_id=visitor.user_id or None, username=visitor.username, action=action,
+        target=target[:200], detail=detail[:1000], address=visitor.address,
+    )  # fmt: skip
+
+
+async def _ask(command: Command, result: type[T]) -> T:
+    return await mirror.current().client.call(command, result)
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Page:
+    """``next`` is where the following page begins, None on the last one."""
+
+    containers: list[Container]
+    next: tuple[float, str] | None
+
+
+async def list_containers(
+    visitor: Visitor,
+    *,
+    engine: str = "",
+    state: str = "",
+    q: str = "",
+    limit: int = MOST_LISTED,
+    after: tuple[float, str] | None = None,
+) -> Page:
+    """Newest first. ``q`` is looked for in name, image and id."""
+    if engine and engine not in ENGINES:
+        raise InvalidInput("There is no such engine.", hint="Engines are " + ", ".join(ENGINES) + ".")
+    if state and state not in STATES:
+        raise InvalidInput("There is no such state.", hint="States are " + ", ".join(STATES) + ".")
+    known = mirror.current()
+    containers = known.all() if await known.ready() else await _ask(protocol.ListContainers(), list[Container])
+    wanted = q.casefold()
+    chosen = sorted(
+        (
+            one
+            for one in containers
+            if may_see(visitor, one)
+            and (not engine or one.engine == engine)
+            and (not state or one.state == state)
+            and (not wanted or wanted in one.name.casefold() or wanted in one.image.casefold() or one.id.startswith(wanted))
+        ),
+        key=_place,
+    )
+    if after is not None:
+        chosen = [one for one in chosen if _place(one) > (-after[0], after[1])]
+    more = len(chosen) > limit
+    chosen = chosen[:limit]
+    return Page(chosen, (chosen[-1].created_at, chosen[-1].id) if more else None)
+
+
+def _place(container: Container) -> tuple[float, str]:
+    return -container.created_at, container.id
+
+
+async def read_limits(visitor: Visitor, reference: str) -> dict[str, LimitReading]:
+    container = await get_container(visitor, reference)
+    return await _ask(protocol.ReadLimits(container.id), dict[str, LimitReading])
+
+
+async def read_processes(visitor: Visitor, reference: str) -> list[Any]:
+    return await _ask(protocol.ReadProcesses((await get_container(visitor, reference)).id), list[Any])
+
+
+async def read_namespaces(visitor: Visitor, reference: str) -> list[Any]:
+    """What shares a namespace is named only as far as the visitor may see it."""
+    container = await get_container(visitor, reference)
+    items = await _ask(protocol.ReadNamespaces(container.id), list[Any])
+    for item in items:
+        item["shared_with"] = [one for one in item["shared_with"] if may_see_owner(visitor, mirror.current().owner(one["id"]))]
+    return items
+
+
+async def read_stats(visitor: Visitor, reference: str) -> Stats:
+    return await _ask(protocol.ReadStats((await get_container(visitor, reference)).id), Stats)
+
+
+async def read_logs(visitor: Visitor, reference: str, tail: int) -> str:
+    return await _ask(protocol.ReadLogs((await get_container(visitor, reference)).id, tail=tail), str)
+
+
+async def read_commands(visitor: Visitor, reference: str) -> list[str]:
+    return await _ask(protocol.ReadCommands((await get_container(visitor, reference)).id), list[str])
+
+
+async def read_security(visitor: Visitor, reference: str) -> dict[str, Any]:
+    return await _ask(protocol.ReadSecurity((await get_container(visitor, reference)).id), dict[str, Any])
+
+
+async def read_graph(visitor: Visitor) -> dict[str, Any]:
+    """Containers and namespaces; for others than staff what is theirs, and the host's own namespaces."""
+    graph = await _ask(protocol.ReadGraph(), dict[str, Any])
+    if visitor.is_staff:
+        return graph
+    owner = mirror.current().owner
+    hidden = {
+        node["id"]
+        for node in graph["nodes"]
+        if node["kind"] == "container" and not may_see_owner(visitor, owner(node["container"]))
+    }
+    edges = [edge for edge in graph["edges"] if edge["source"] not in hidden]
+    reached = {edge["target"] for edge in edges} | {edge["source"] for edge in edges}
+    nodes = [
+        node for node in graph["nodes"]
+        if node["id"] not in hidden and (node["kind"] != "namespace" or node["id"] in reached or node["initial"])
+    ]  # fmt: skip
+    shown = {node["id"] for node in nodes}
+    for node in nodes:
+        for relation in ("owner", "parent"):
+            if node.get(relation) is not None and node[relation] not in shown:
+                node[relation] = None
+    return {"nodes": nodes, "edges": [edge for edge in edges if edge["target"] in shown]}
+
+
+async def read_host(visitor: Visitor) -> dict[str, Any]:
+    return await _ask(protocol.ReadHost(), dict[str, Any])
+
+
+async def list_images(visitor: Visitor) -> list[Any]:
+    return await _ask(protocol.ListImages(), list[Any])
+
+
+async def list_networks(visitor: Visitor) -> list[Any]:
+    return await _ask(protocol.ListNetworks(), list[Any])
+
+
+async def list_events(visitor: Visitor, after: int, limit: int) -> list[protocol.Event]:
+    """Oldest first, the newest ``limit`` of those past ``after``."""
+    events = await _ask(protocol.ListEvents(after=after, limit=limit), list[protocol.Event])
+    return [event for event in events if may_see_event(visitor, event)]
+
+
+def may_see_event(visitor: Visitor, event: protocol.Event) -> bool:
+    return visitor.is_staff or may_see_owner(visitor, mirror.current().owner(event.container))
+
+
+async def preview_commands(visitor: Visitor, spec: ContainerSpec) -> list[str]:
+    return await _ask(protocol.PreviewCommands(await _permitted(visitor, spec)), list[str])
+
+
+async def worker_answers() -> bool:
+    """For /healthz: has the worker said something, and not gone since?"""
+    known = mirror.current()
+    if await known.ready():
+        return True
+    try:
+        await _ask(protocol.ReadHost(), msgspec.Raw)
+    except WorkerUnavailable:
+        return False
+    return True
+
+
+# ── changing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
+    spec = await _permitted(visitor, spec)
+    container = await _ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
+    await mirror.current().settle(container)
+    await audit(visitor, "create", _target(container), f"{container.engine}, {container.image}")
+    return container
+
+
+async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
+    """The spec with its references as ids; PermissionDenied for what would let the visitor out of what is theirs."""
+    if spec.engine == "docker":
+        _staff_only(visitor, "Making Docker containers")
+    if any(mount.type == "bind" for mount in spec.mounts):
+        _staff_only(visitor, "Mounting the host's directories")
+    resolved: dict[str, str] = {}
+    usual = Namespaces()
+    for kind, mode in spec.namespaces.items():
+        if mode.startswith("container:"):
+            other = await get_container(visitor, mode.removeprefix("container:"), to="operate")
+            resolved[kind] = f"container:{other.id}"
+        elif (mode == "host" or mode.startswith("path:")) and mode != getattr(usual, kind):
+            _staff_only(visitor, f"Joining the {kind} namespace of the host or of a path")
+    return msgspec.structs.replace(spec, namespaces=msgspec.structs.replace(spec.namespaces, **resolved)) if resolved else spec
+
+
+async def start_container(visitor: Visitor, reference: str) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "start", container, protocol.StartContainer(container.id))
+
+
+async def stop_container(visitor: Visitor, reference: str, timeout: float = 10.0) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "stop", container, protocol.StopContainer(container.id, timeout))
+
+
+async def kill_container(visitor: Visitor, reference: str, signal: int = 9) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "kill", container, protocol.KillContainer(container.id, signal), f"signal {signal}")
+
+
+async def restart_container(visitor: Visitor, reference: str, timeout: float = 10.0) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "restart", container, protocol.RestartContainer(container.id, timeout))
+
+
+async def pause_container(visitor: Visitor, reference: str) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "pause", container, protocol.PauseContainer(container.id))
+
+
+async def resume_container(visitor: Visitor, reference: str) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "resume", container, protocol.ResumeContainer(container.id))
+
+
+async def remove_container(visitor: Visitor, reference: str, force: bool = False) -> None:
+    container = await get_container(visitor, reference, to="operate")
+    await _ask(protocol.RemoveContainer(container.id, force), msgspec.Raw)
+    await mirror.current().settle_removal(container.id)
+    await audit(visitor, "remove", _target(container), "by force" if force else "")
+
+
+async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
+    container = await get_container(visitor, reference, to="operate")
+    known = mirror.current()
+    before = known.changes(container.id)
+    readings = await _ask(protocol.UpdateLimits(container.id, changes), dict[str, LimitReading])
+    if changes:
+        await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
+        detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
+        await audit(visitor, "update limits", _target(container), detail)
+    return readings
+
+
+async def execute_command(visitor: Visitor, reference: str, argv: tuple[str, ...], timeout: float = 60.0) -> ExecResult:
+    _check_program(argv)
+    if not 0 < timeout <= LONGEST_EXEC:
+        raise InvalidInput(f"timeout is from 0 to {LONGEST_EXEC:.0f} seconds.", hint="Leave it out for 60.")
+    container = await get_container(visitor, reference, to="operate")
+    await audit(visitor, "execute", _target(container), " ".join(argv))
+    return await _ask(protocol.ExecuteCommand(container.id, argv, timeout), ExecResult)
+
+
+def _check_program(argv: tuple[str, ...]) -> None:
+    if not argv:
+        raise InvalidInput("argv is empty.", hint='For example {"argv": ["ls", "-l"]}.')
+    check_argv(argv)
+
+
+async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
+    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
+    check_argv(argv)
+    if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
+        raise InvalidInput("rows and columns are from 1 to 1000.")
+    container = await get_container(visitor, reference, to="operate")
+    table = terminals.table()
+    table.check_room(visitor.user_id)
+    client = mirror.current().client
+    command = protocol.OpenTerminal(container.id, argv, rows, columns)
+    opened, descriptor = await client.call_fd(command, protocol.TerminalOpened)
+
+    async def resize(rows: int, columns: int) -> None:
+        await client.call(protocol.ResizeTerminal(opened.terminal, rows, columns), msgspec.Raw)
+
+    session = terminals.TerminalSession(descriptor, opened.is_tty, resize, rows=rows, columns=columns)
+    key = table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
+    await audit(visitor, "open terminal", _target(container), " ".join(argv))
+    return key
+
+
+async def close_terminal(visitor: Visitor, key: str) -> None:
+    terminals.table().close(key, visitor.user_id)
+
+
+async def list_terminals(visitor: Visitor) -> list[dict[str, Any]]:
+    return [
+        {
+            "session": key,
+            "container": holder.container,
+            "alive": session.alive,
+            "viewers": session.viewers,
+            "opened_at": opened_at,
+        }
+        for key, session, holder, opened_at in terminals.table().of(visitor.user_id)
+    ]
+
+
+async def _act(visitor: Visitor, action: str, container: Container, command: Command, detail: str = "") -> Container:
+    """Ask the worker, see the change in our own list, audit it."""
+    known = mirror.current()
+    before = known.changes(container.id)
+    changed = await _ask(command, Container)
+    await known.settle(changed, before)
+    await audit(visitor, action, _target(container), detail)
+    return changed
+
+
+def _target(container: Container) -> str:
+    return f"{container.name} ({container.id[:12]})"

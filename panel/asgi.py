@@ -1,0 +1,33 @@
+"""The web process's application: static files, then Django for HTTP and the consumers for websockets."""
+
+from __future__ import annotations
+
+import os
+
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+
+from .body_bound import BodyBound
+from .static_app import App, StaticApp
+
+
+def build() -> App:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
+    django_application: App = get_asgi_application()
+    # Only now: they import models, which need the set-up that get_asgi_application has done.
+    from channels.routing import ProtocolTypeRouter
+
+    from containers_app.routing import websockets
+
+    http: App = BodyBound(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    if settings.STATIC_ROOT and settings.STATIC_ROOT.is_dir():
+        http = StaticApp(http, settings.STATIC_ROOT)
+    elif settings.DEBUG:
+        from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+        http = ASGIStaticFilesHandler(django_application)
+    router: App = ProtocolTypeRouter({"http": http, "websocket": websockets})
+    return router
+
+
+application = build()
