@@ -1,0 +1,270 @@
+"""The Docker engine: containers of one Docker daemon, whoever made them, beside the raw sandboxes.
+
+``all`` and ``get`` answer from the cache, never from the daemon; see docker_list.py for how that is kept true and what it says
+while the daemon is down (state "unknown", all else as last seen). What needs the daemon fails at once then (EngineUnavailable).
+
+Limits are written to the cgroup first, all or none, and then into Docker's record, so that they survive `docker restart`;
+when the daemon refuses, the cgroup is put back. What the record has no word for (memory_high, and "none" where it knows
+only a number that means as much) is kept here and written again when the container starts anew, until the worker ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
+from ..kernel.cgroups import Cgroups
+from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
+from . import docker_exec, docker_limits, docker_spec, docker_view
+from .base import Changed, Container, EngineStatus, ExecResult
+from .docker_client import CALL_SECONDS
+from .docker_list import DockerList
+
+SLOW_SECONDS = 60.0  # for what makes or removes files, or starts a program
+STOP_MARGIN = 15.0  # seconds beyond a stop's own time-out
+MAX_LOG = 1 << 20  # bytes of log that are handed on
+MAX_TAIL = 10_000  # lines
+
+
+class DockerEngine:
+    name = "docker"
+
+    def __init__(self, url: str, node: str, cgroups: Cgroups) -> None:
+        """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place."""
+        self._list = DockerList(url, node, cgroups)
+        self._client = self._list.client
+        self._cgroups = cgroups
+        self._locks: dict[str, asyncio.Lock] = {}  # one change of limits at a time and container
+        self._hang_ups = docker_exec.HangUps()
+
+    async def open(self, changed: Changed) -> None:
+        """Never fails. Returns at once when nobody is there; else when the first list is read, at most after some seconds."""
+        await self._list.open(changed)
+
+    async def close(self) -> None:
+        self._hang_ups.close()
+        await self._list.close()
+
+    def status(self) -> EngineStatus:
+        return self._list.status
+
+    def owns(self, container_id: str) -> bool:
+        return bool(self._list.matches(container_id))
+
+    def all(self) -> list[Container]:
+        return [seen.container for seen in self._list.seen.values()]
+
+    def get(self, container_id: str) -> Container:
+        return self._list.find(container_id).container
+
+    def _live(self, wanted: str) -> Container:
+        """For what needs the daemon: fails at once when it is known to be away."""
+        container = self.get(wanted)
+        self._must_be_up()
+        return container
+
+    def _must_be_up(self) -> None:
+        if not self._list.up:
+            raise EngineUnavailable(self._list.status.detail, hint=self._list.status.hint)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def create(self, spec: ContainerSpec, owner: str) -> Container:
+        """As `docker run -d`. When it can't be started it is removed again: all or nothing."""
+        self._must_be_up()
+        self._check_limits(dict(spec.limits))
+        body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
+        created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
+        container_id = str(created["Id"])
+        await self._list.look(container_id)
+        only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ONLY_HERE}
+        if only_here and container_id in self._list.seen:
+            self._keep(container_id, docker_limits.signature(self._list.seen[container_id].host), dict(only_here))
+        if spec.start:
+            try:
+                await self._client.call(lambda sdk: sdk.start(container_id), SLOW_SECONDS)
+            except TerrariumError:
+                await self._client.call(lambda sdk: sdk.remove_container(container_id, force=True, v=True), SLOW_SECONDS)
+                self._list.forget(container_id)
+                raise
+            await self._list.look(container_id)
+        return self.get(container_id)
+
+    def _resolve(self, wanted: str) -> str:
+        try:
+            return self.get(wanted).id
+        except NotFound as error:
+            raise NotFound(error.message, hint="Docker containers can join those of Docker only.") from None
+
+    async def _act(self, container_id: str, work: Callable[[Any], object], timeout: float = CALL_SECONDS) -> None:
+        try:
+            await self._client.call(work, timeout)
+        finally:
+            if self._list.up:
+                await self._list.look(container_id)
+
+    async def start(self, container_id: str) -> None:
+        container = self._live(container_id)
+        if container.state == "running":
+            raise Conflict(f"{container.name} is running already.", hint="Restart it to start it anew.")
+        await self._act(container.id, lambda sdk: sdk.start(container.id), SLOW_SECONDS)
+
+    async def stop(self, container_id: str, timeout: float) -> None:
+        container = self._running(container_id, "stopped", paused_too=True)
+        await self._act(container.id, lambda sdk: sdk.stop(container.id, timeout=round(timeout)), timeout + STOP_MARGIN)
+
+    async def kill(self, container_id: str, signal: int) -> None:
+        container = self._running(container_id, "killed", paused_too=True)
+        await self._act(container.id, lambda sdk: sdk.kill(container.id, signal=signal))
+
+    async def restart(self, container_id: str, timeout: float) -> None:
+        container = self._live(container_id)
+        await self._act(
+            container.id, lambda sdk: sdk.restart(container.id, timeout=round(timeout)), timeout + STOP_MARGIN + SLOW_SECONDS
+        )
+
+    async def pause(self, container_id: str) -> None:
+        container = self._running(container_id, "paused")
+        await self._act(container.id, lambda sdk: sdk.pause(container.id))
+
+    async def resume(self, container_id: str) -> None:
+        container = self._live(container_id)
+        if container.state != "paused":
+            raise Conflict(f"{container.name} is {container.state} and can't be resumed.", hint="Only paused containers can.")
+        await self._act(container.id, lambda sdk: sdk.unpause(container.id))
+
+    async def remove(self, container_id: str, force: bool) -> None:
+        """Without ``force`` a running one is a Conflict. Its anonymous volumes go with it, as with `docker run --rm`."""
+        container = self._live(container_id)
+        if container.state in ("running", "paused") and not force:
+            raise Conflict(f"{container.name} is {container.state}.", hint="Stop it first, or remove it by force.")
+        await self._client.call(lambda sdk: sdk.remove_container(container.id, force=force, v=True), SLOW_SECONDS)
+        self._list.forget(container.id)
+
+    def _running(self, wanted: str, action: str, *, paused_too: bool = False) -> Container:
+        container = self._live(wanted)
+        if container.state == "running" or (paused_too and container.state == "paused"):
+            return container
+        hint = "Resume it first." if container.state == "paused" else "Start it first."
+        raise Conflict(f"{container.name} is {container.state} and can't be {action}.", hint=hint)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+        container = self._running(container_id, "entered")
+        return await docker_exec.execute(self._client, container.id, argv, timeout)
+
+    async def open_terminal(
+        self, container_id: str, argv: tuple[str, ...], rows: int, columns: int
+    ) -> docker_exec.DockerTerminal:
+        container = self._running(container_id, "entered")
+        return await docker_exec.open_terminal(self._client, self._hang_ups, container.id, argv, rows, columns)
+
+    async def logs(self, container_id: str, tail: int) -> str:
+        """The last ``tail`` lines of stdout and stderr, at most 1 MiB."""
+        container = self._live(container_id)
+        lines = max(0, min(tail, MAX_TAIL))
+        data: bytes = await self._client.call(lambda sdk: sdk.logs(container.id, tail=lines))
+        return data[-MAX_LOG:].decode(errors="replace")
+
+    def commands(self, container_id: str) -> list[str]:
+        seen = self._list.find(container_id)
+        return [docker_spec.run_command(seen.container.name, seen.config, seen.host)]
+
+    def preview(self, spec: ContainerSpec) -> list[str]:
+        """What `create` amounts to; nothing is made."""
+        body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
+        return [docker_spec.run_command(spec.name, body, body["HostConfig"], spec.start)]
+
+    async def images(self) -> list[dict[str, Any]]:
+        """One per tag; untagged ones are left out. [] while there is no daemon: ``status`` says so."""
+        if not self._list.up:
+            return []
+        found = await self._client.call(lambda sdk: sdk.images())
+        return [
+            {
+                "name": str(tag).removesuffix(":latest"),
+                "engine": self.name,
+                "size": image.get("Size"),
+                "created_at": image.get("Created"),
+            }
+            for image in found
+            for tag in image.get("RepoTags") or ()
+            if tag != "<none>:<none>"
+        ]
+
+    async def networks(self) -> list[dict[str, Any]]:
+        """[] while there is no daemon: ``status`` says so."""
+        if not self._list.up:
+            return []
+        found = await self._client.call(lambda sdk: sdk.networks())
+        return [docker_view.network(network) for network in found]
+
+    def security(self, container_id: str) -> dict[str, Any]:
+        return docker_view.security_facts(self._list.find(container_id))
+
+    # -- limits --------------------------------------------------------------------------------------------------
+
+    def read_limits(self, container_id: str) -> dict[str, LimitReading]:
+        """The kernel's values of this moment. As last seen while it can't be read."""
+        seen = self._list.find(container_id)
+        try:
+            return docker_limits.readings(seen.asked, seen.container.cgroups, self._cgroups)
+        except NotFound:
+            return seen.container.limits
+
+    async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
+        """All of ``changes`` or none; what the kernel has then. A container that does not run has them from its next start."""
+        container = self._live(container_id)
+        self._check_limits(changes)
+        async with self._locks.setdefault(container.id, asyncio.Lock()):
+            signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
+            kept = self._list.kept.get(container.id)
+            self._keep(container.id, signature, (kept[1] if kept is not None else {}) | changes)
+            await self._list.look(container.id)
+        return self.read_limits(container.id)
+
+    def _check_limits(self, changes: LimitChanges) -> None:
+        docker_limits.check(changes)
+        locked = self._cgroups.locked()
+        for name, value in changes.items():
+            if value is not None and name in locked:
+                raise Unsupported(f"{LIMITS[name].label} can't be set on this host: {locked[name]}", code="limit_locked")
+
+    def _keep(self, container_id: str, signature: tuple[Any, ...], asked: docker_limits.Values) -> None:
+        self._list.kept[container_id] = (signature, asked)
+
+    def _write_limits(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
+        """In a thread. The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
+        seen = self._list.find(container_id)
+        paths = self._cgroups.paths_of(seen.container.pid) if seen.container.pid else {}
+        host = sdk.inspect_container(container_id).get("HostConfig") or {}
+        asked = docker_limits.requested(host, self._list.cpus)
+        if not paths:
+            wanted, recorded = asked | changes, dict(changes)
+            return self._record(sdk, container_id, recorded, wanted, host)
+        before = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
+        self._cgroups.update(paths, changes)
+        after = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
+        # A record that says other than the kernel would be written back by Docker with the next update: bring it along.
+        recorded = {name: after[name] for name in docker_limits.drifted(host, after, self._list.cpus)} | changes
+        try:
+            signature = self._record(sdk, container_id, recorded, after | changes, host)
+        except Exception as error:
+            self._cgroups.update(paths, {name: before[name] for name in changes})
+            raise error
+        done = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
+        if wrong := {name: after[name] for name in after if done[name] != after[name]}:
+            self._cgroups.update(paths, wrong)
+        return signature
+
+    def _record(
+        self, sdk: Any, container_id: str, changes: LimitChanges, wanted: docker_limits.Values, host: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """POST /containers/ID/update; the SDK's own update_container knows neither NanoCpus nor PidsLimit."""
+        body = docker_limits.record(changes, wanted, host, self._list.cpus)
+        if body:
+            sdk._result(sdk._post_json(sdk._url("/containers/{0}/update", container_id), data=body))
+        return docker_limits.signature(sdk.inspect_container(container_id).get("HostConfig") or {})

@@ -1,0 +1,51 @@
+"""What happens at the daemon, as it happens: the API's event stream (GET /events), one JSON object a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import EngineUnavailable
+from .docker_client import DockerClient
+
+MAX_LINE = 1 << 20  # bytes; an event carries all labels of its container
+_FILTERS = quote(json.dumps({"type": ["container", "network"]}))
+_NOISE = ("exec_", "attach", "resize", "top", "export", "copy", "archive")  # these change nothing that we show
+
+
+async def open_events(client: DockerClient) -> socket.socket:
+    """The stream from now on. Open it before the list is read, so that nothing falls between the two."""
+    return await client.stream("GET", f"/events?filters={_FILTERS}")
+
+
+async def changed_containers(stream: socket.socket) -> AsyncIterator[tuple[str, bool]]:
+    """(container id, whether it is gone) per event that matters. Raises EngineUnavailable when the stream ends."""
+    loop = asyncio.get_running_loop()
+    rest = b""
+    while True:
+        try:
+            data = await loop.sock_recv(stream, 1 << 16)
+        except OSError:
+            data = b""
+        if not data or len(rest) > MAX_LINE:
+            raise EngineUnavailable("Docker has closed the connection.", hint="The panel connects again by itself.")
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if found := parse(line):
+                yield found
+
+
+def parse(line: bytes) -> tuple[str, bool] | None:
+    try:
+        event: dict[str, Any] = json.loads(line)
+        action, actor = str(event["Action"]), event["Actor"]
+        if event["Type"] == "network":
+            container = actor["Attributes"].get("container", "")
+            return (container, False) if container else None
+        return None if action.startswith(_NOISE) else (str(actor["ID"]), action == "destroy")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,131 @@
+"""Limits in Docker's words: what its record (HostConfig) asks for, and what to write into it.
+
+The record counts swap together with memory, CPU in 10⁻⁹ cores (or as quota and period), weight as cgroup v1 shares; and 0
+means "leave it" in an update, so "no limit" must be written as a number that means as much:
+
+    cpu         NanoCpus = all CPUs (CpuQuota = -1 where the record has a quota; beside NanoCpus a -1 would stay for good)
+    cpu_weight  CpuShares = 1024, the default          memory      Memory = UNLIMITED
+    cpuset      CpusetCpus = all CPUs                  memory_low  MemoryReservation = -1
+    swap        MemorySwap = -1                        pids        PidsLimit = -1
+    memory_high Docker has no word for it
+
+Source: moby daemon/daemon_unix.go, container/container_unix.go (UpdateContainer); tried with 20.10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InvalidInput
+from ..kernel.cgroups import Cgroups, values
+from ..spec import LIMITS, LimitReading, LimitValue
+
+UNLIMITED = (1 << 63) - 4096  # bytes: the kernel's own largest limit in whole pages; v1 and v2 read it as "no limit"
+MIN_MEMORY = 6 << 20  # bytes; the daemon refuses less
+FIELDS = (
+    "NanoCpus", "CpuQuota", "CpuPeriod", "CpuShares", "CpusetCpus", "Memory", "MemorySwap", "MemoryReservation", "PidsLimit",
+)  # fmt: skip
+KEPT_ONLY_HERE = ("memory_high",)
+Values = dict[str, LimitValue | None]
+
+
+def requested(host: Mapping[str, Any], cpus: int) -> Values:
+    """The record → every limit of the table; None is "no limit". ``cpus``: how many the host has."""
+    memory, both = int(host.get("Memory") or 0), int(host.get("MemorySwap") or 0)
+    limited = 0 < memory < UNLIMITED
+    quota, nano = int(host.get("CpuQuota") or 0), int(host.get("NanoCpus") or 0)
+    cpu: float | None = None
+    if quota:
+        cpu = values.cores(quota, int(host.get("CpuPeriod") or values.PERIOD))
+    elif nano:
+        cpu = round(nano / 1e9, 6)
+    reservation, pids = int(host.get("MemoryReservation") or 0), int(host.get("PidsLimit") or 0)
+    return {
+        "cpu": cpu,
+        "cpu_weight": values.weight(int(host["CpuShares"])) if host.get("CpuShares") else None,
+        "cpuset": str(host.get("CpusetCpus") or "") or None,
+        "memory": memory if limited else None,
+        "memory_high": None,
+        "memory_low": reservation if 0 < reservation < UNLIMITED else None,
+        "swap": both - memory if limited and both >= memory else None,
+        "pids": pids if pids > 0 else None,
+    }
+
+
+def check(changes: Mapping[str, LimitValue | None]) -> None:
+    memory = changes.get("memory")
+    if memory is not None and int(memory) < MIN_MEMORY:
+        raise InvalidInput("Docker takes no memory limit below 6 MB.", hint="Set at least 6M, or use a raw sandbox.")
+
+
+def record(changes: Mapping[str, LimitValue | None], wanted: Values, host: Mapping[str, Any], cpus: int) -> dict[str, Any]:
+    """The fields of HostConfig for the limits in ``changes``. ``wanted`` has memory and swap as both are to be in the end."""
+    body: dict[str, Any] = {}
+    if "cpu" in changes:
+        body |= _cpu(changes["cpu"], host, cpus)
+    if "cpu_weight" in changes:
+        weight = changes["cpu_weight"]
+        body["CpuShares"] = values.DEFAULT_SHARES if weight is None else values.shares(int(weight))
+    if "cpuset" in changes:
+        body["CpusetCpus"] = str(changes["cpuset"] or values.cpu_text(frozenset(range(cpus))))
+    if "memory" in changes or "swap" in changes:
+        body |= _memory(wanted.get("memory"), wanted.get("swap"), in_update=bool(host))
+    if "memory_low" in changes:
+        body["MemoryReservation"] = -1 if changes["memory_low"] is None else int(changes["memory_low"])
+    if "pids" in changes:
+        body["PidsLimit"] = -1 if changes["pids"] is None else int(changes["pids"])
+    return body
+
+
+def _cpu(cores: LimitValue | None, host: Mapping[str, Any], cpus: int) -> dict[str, Any]:
+    if host.get("CpuQuota") or host.get("CpuPeriod"):
+        period = int(host.get("CpuPeriod") or values.PERIOD)
+        return {"CpuQuota": -1 if cores is None else max(values.SMALLEST_QUOTA, round(float(cores) * period))}
+    if cores is None and not host.get("NanoCpus"):
+        return {}
+    return {"NanoCpus": round((cpus if cores is None else float(cores)) * 1e9)}
+
+
+def _memory(memory: LimitValue | None, swap: LimitValue | None, *, in_update: bool) -> dict[str, Any]:
+    if memory is None:
+        if swap is not None:
+            raise InvalidInput("Docker limits swap only together with memory.", hint="Set a memory limit too.")
+        return {"Memory": UNLIMITED, "MemorySwap": -1}
+    if swap is None:  # a new container gets Docker's default then: as much swap as memory
+        return {"Memory": int(memory)} | ({"MemorySwap": -1} if in_update else {})
+    return {"Memory": int(memory), "MemorySwap": int(memory) + int(swap)}
+
+
+def drifted(host: Mapping[str, Any], kernel: Values, cpus: int) -> set[str]:
+    """Memory limits that the kernel has otherwise than the record. An update would write the record's, so put these right."""
+    asked = requested(host, cpus)
+    return {name for name in ("memory", "swap") if asked[name] != kernel.get(name)}
+
+
+def not_kept(limits: Mapping[str, LimitReading], kept: Values) -> Values:
+    """What was asked for through us and a new start has lost, as far as the record can't say it."""
+    return {
+        name: value
+        for name, value in kept.items()
+        if (value is None or name in KEPT_ONLY_HERE)
+        and name in limits
+        and limits[name].kernel != value
+        and not limits[name].locked
+    }
+
+
+def signature(host: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(host.get(field) for field in FIELDS)
+
+
+def readings(asked: Values, paths: Mapping[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
+    """``asked`` beside what the kernel has; None where the container has no cgroup. NotFound when it has just gone."""
+    found = cgroups.read(paths) if paths else {}
+    locked, maximums = cgroups.locked(), cgroups.maximums()
+    return {
+        name: LimitReading(
+            asked.get(name), *found.get(name, (None, None)), row.unit, maximums.get(name, row.maximum), locked.get(name, "")
+        )
+        for name, row in LIMITS.items()
+    }

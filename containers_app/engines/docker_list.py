@@ -1,0 +1,225 @@
+"""The containers of one Docker daemon, kept true: the cache that the engine answers from, and the task that fills it.
+
+    _watch (a task)   wait for the socket ─▶ connect ─▶ open the event stream ─▶ list, look at each ─▶ follow events, ping
+                           ▲─────────────── back-off ≤ 2 s ◀──────── stream ended, ping failed ◀──────────┘
+    _touch(id)        an event ─▶ look(id): inspect in a thread, /proc, cgroup files ─▶ cache ─▶ changed(id)
+
+While the daemon is down or hangs, containers that ran when last seen are listed with state "unknown" and everything else (pid,
+cgroups, limits …) as last seen; they may well run on. Those that did not run keep their state: nothing can start without the
+daemon. ``status`` says it in words, and it heals by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+from ..errors import Conflict, NotFound, TerrariumError
+from ..kernel.cgroups import Cgroups
+from . import docker_events, docker_limits, docker_view
+from .base import Changed, EngineStatus
+from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
+from .docker_view import Seen
+
+LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat each)
+MOST_WAIT = 2.0  # seconds, the longest back-off
+HEALTH_SECONDS = 5.0  # between two pings of a silent daemon: a hung one never closes its stream
+MIN_PREFIX = 4  # characters of an id
+_ENGINE = "docker"
+_log = logging.getLogger(__name__)
+
+
+class DockerList:
+    def __init__(self, url: str, node: str, cgroups: Cgroups) -> None:
+        self._asked_for = bool(url)
+        self.client = DockerClient(url or DEFAULT_URL)
+        self._node, self._cgroups = node, cgroups
+        self._changed: Changed = lambda _: None
+        self.seen: dict[str, Seen] = {}
+        self.kept: dict[str, tuple[tuple[Any, ...], docker_limits.Values]] = {}  # id → (record's signature, asked through us)
+        self._looking: dict[str, bool] = {}  # ids being looked at → whether to look again
+        self._looks = 0  # numbers the looks: an older one never replaces a newer one
+        self._applied: dict[str, int] = {}
+        self.cpus = 1  # of the daemon's host
+        self.up = False
+        self.status = self._nobody_yet()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, changed: Changed) -> None:
+        """Returns at once when nobody is there; else when the first list is read, at most after a few seconds."""
+        self._changed = changed
+        first = asyncio.Event()
+        self._spawn(self._watch(first))
+        if not self.client.absent():
+            try:
+                await asyncio.wait_for(first.wait(), CALL_SECONDS)
+            except TimeoutError:
+                _log.warning("Docker at %s is slow to answer", self.client.url)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.client.close()
+
+    def _nobody_yet(self) -> EngineStatus:
+        if self._asked_for:
+            detail, hint = f"There is no Docker daemon at {self.client.url}.", "Start it; the panel connects by itself."
+        else:
+            detail, hint = "There is no Docker on this host.", "Install it if you like (docker.io); it shows up here then."
+        return EngineStatus(_ENGINE, False, detail, hint)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, first: asyncio.Event) -> None:
+        wait = 0.1
+        while True:
+            if self.client.absent():
+                self._lose(self._nobody_yet())
+                first.set()
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            try:
+                await self._stay(first)
+            except TerrariumError as error:
+                wait = 0.1 if self.up else min(wait * 2, MOST_WAIT)
+                self._lose(EngineStatus(_ENGINE, False, error.message, error.hint))
+            except Exception:  # a foreign answer that we can't read must not end the watch
+                _log.exception("Docker at %s", self.client.url)
+                wait = MOST_WAIT
+                self._lose(EngineStatus(_ENGINE, False, "Docker answered in a way that the panel does not understand."))
+            first.set()
+            await asyncio.sleep(wait)
+
+    async def _stay(self, first: asyncio.Event) -> None:
+        """Connect and follow. Ends only by an error."""
+        info = await self.client.connect()
+        self.cpus = int(info.get("NCPU") or 1)
+        stream = await docker_events.open_events(self.client)
+        try:
+            await self._list()
+            self.up = True
+            self.status = EngineStatus(_ENGINE, True, f"Docker {info.get('ServerVersion', '')}".strip())
+            _log.info("connected to %s at %s", self.status.detail, self.client.url)
+            first.set()
+            follow = asyncio.create_task(self._follow(stream))
+            try:
+                while not (await asyncio.wait({follow}, timeout=HEALTH_SECONDS))[0]:
+                    await self.client.ping()
+                await follow
+            finally:
+                follow.cancel()
+                await asyncio.gather(follow, return_exceptions=True)
+        finally:
+            stream.close()
+
+    async def _follow(self, stream: socket.socket) -> None:
+        async for container_id, gone in docker_events.changed_containers(stream):
+            if gone:
+                self.forget(container_id)
+            else:
+                self._touch(container_id)
+
+    async def _list(self) -> None:
+        listed = await self.client.call(lambda sdk: sdk.containers(all=True, quiet=True))
+        ids = [str(found["Id"]) for found in listed]
+        for gone in self.seen.keys() - set(ids):
+            self.forget(gone)
+        await asyncio.gather(*map(self.look, ids))
+
+    def _lose(self, status: EngineStatus) -> None:
+        was_up, self.up, self.status = self.up, False, status
+        if was_up:
+            _log.warning("lost Docker: %s", status.detail)
+        for container_id, seen in self.seen.items():
+            if seen.container.state in ("running", "paused"):
+                self.seen[container_id] = docker_view.with_state(seen, "unknown")
+                self._changed(container_id)
+
+    def _touch(self, container_id: str) -> None:
+        if container_id in self._looking:
+            self._looking[container_id] = True
+        else:
+            self._looking[container_id] = False
+            self._spawn(self._look_until_quiet(container_id))
+
+    async def _look_until_quiet(self, container_id: str) -> None:
+        try:
+            again = True
+            while again:
+                self._looking[container_id] = False
+                await self.look(container_id)
+                again = self._looking[container_id]
+        except TerrariumError as error:  # the watch notices by itself when the daemon is gone
+            _log.info("could not look at container %s: %s", container_id[:12], error.message)
+        finally:
+            del self._looking[container_id]
+
+    async def look(self, container_id: str) -> None:
+        """Bring the cache up to date with one container."""
+        self._looks += 1
+        number, before = self._looks, self.seen.get(container_id)
+        try:
+            seen = await self.client.call(lambda sdk: self._inspect(sdk, container_id))
+        except NotFound:
+            self.forget(container_id)
+            return
+        if number < self._applied.get(container_id, 0):
+            return
+        self._applied[container_id] = number
+        self.seen[container_id] = seen
+        if before is None or before.container != seen.container:
+            self._changed(container_id)
+
+    def _inspect(self, sdk: Any, container_id: str) -> Seen:
+        """In a thread. A container that has started anew gets back what the record could not keep."""
+        inspected = sdk.inspect_container(container_id)
+        host = inspected.get("HostConfig") or {}
+        asked = docker_limits.requested(host, self.cpus)
+        kept = self.kept.get(container_id)
+        if kept is not None and kept[0] == docker_limits.signature(host):
+            asked |= kept[1]
+        seen = docker_view.view(inspected, self._node, self._cgroups, asked)
+        before = self.seen.get(container_id)
+        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {})
+        if wrong and seen.container.pid and (before is None or before.container.pid != seen.container.pid):
+            try:
+                self._cgroups.update(seen.container.cgroups, wrong)
+            except TerrariumError as error:
+                _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
+            seen = docker_view.view(inspected, self._node, self._cgroups, asked)
+        return seen
+
+    def forget(self, container_id: str) -> None:
+        self._looks += 1
+        self._applied[container_id] = self._looks  # a look that is still under way comes too late
+        self.kept.pop(container_id, None)
+        if self.seen.pop(container_id, None) is not None:
+            self._changed(container_id)
+
+    def matches(self, wanted: str) -> list[Seen]:
+        """By id, else by name, else by prefix of the id."""
+        if wanted in self.seen:
+            return [self.seen[wanted]]
+        named = [seen for seen in self.seen.values() if seen.container.name == wanted]
+        if named or len(wanted) < MIN_PREFIX:
+            return named
+        return [seen for container_id, seen in self.seen.items() if container_id.startswith(wanted)]
+
+    def find(self, wanted: str) -> Seen:
+        found = self.matches(wanted)
+        if not found:
+            raise NotFound(
+                f"There is no Docker container “{wanted}”.", hint="Write its name, its id or at least four characters of it."
+            )
+        if len(found) > 1:
+            raise Conflict(
+                f"“{wanted}” is the beginning of {len(found)} containers' ids.", hint="Write more of it.", code="ambiguous"
+            )
+        return found[0]

@@ -1,0 +1,198 @@
+"""How a Docker container reads from above: what the API's inspect says and the kernel's own word → ``base.Container``.
+
+Inspect answers are foreign: every field may be absent or null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ..errors import NotFound
+from ..kernel import namespaces, procfs, security
+from ..kernel.cgroups import Cgroups
+from ..spec import NAMESPACE_TYPES
+from . import docker_limits
+from .base import Container, NamespaceView
+from .docker_spec import OWNER_LABEL
+
+_STATES = {"created": "created", "running": "running", "paused": "paused"}  # restarting, removing, exited, dead: exited
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a container. ``asked`` are the limits as last asked for; ``host`` is Docker's record (HostConfig)."""
+
+    container: Container
+    config: Mapping[str, Any]
+    host: Mapping[str, Any]
+    asked: docker_limits.Values
+
+
+def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
+    """Reads /proc and the cgroup files of its first process: a fraction of a millisecond."""
+    state, config, host = (inspected.get(name) or {} for name in ("State", "Config", "HostConfig"))
+    status = _STATES.get(str(state.get("Status")), "exited")
+    pid = int(state.get("Pid") or 0) if status in ("running", "paused") else 0
+    inodes, paths, user_map = _kernel(pid, cgroups)
+    try:
+        limits = docker_limits.readings(asked, paths, cgroups)
+    except NotFound:  # it ends at this moment; an event will tell
+        limits, paths = docker_limits.readings(asked, {}, cgroups), {}
+    ended = status == "exited"
+    container = Container(
+        id=str(inspected.get("Id") or ""),
+        node=node,
+        engine="docker",
+        name=str(inspected.get("Name") or "").removeprefix("/"),
+        state=status,
+        image=str(config.get("Image") or ""),
+        command=tuple(map(str, [inspected.get("Path") or "", *(inspected.get("Args") or ())])),
+        pid=pid,
+        namespaces=_views(host, inodes),
+        limits=limits,
+        exit_code=int(state.get("ExitCode") or 0) if ended else None,
+        reason=_reason(state, status),
+        created_at=_seconds(inspected.get("Created")) or 0.0,
+        started_at=_seconds(state.get("StartedAt")),
+        finished_at=_seconds(state.get("FinishedAt")) if ended else None,
+        owner=str((config.get("Labels") or {}).get(OWNER_LABEL, "")),
+        hostname=str(config.get("Hostname") or ""),
+        addresses=_addresses(inspected),
+        labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
+        user_map=user_map,
+        cgroups=paths,
+    )
+    return Seen(container, config, host, asked)
+
+
+def with_state(seen: Seen, state: str) -> Seen:
+    return replace(seen, container=msgspec.structs.replace(seen.container, state=state))
+
+
+def _kernel(pid: int, cgroups: Cgroups) -> tuple[dict[str, int], dict[str, str], str]:
+    if not pid:
+        return {}, {}, ""
+    try:
+        return namespaces.namespaces_of(pid), cgroups.paths_of(pid), namespaces.id_map(pid).text
+    except NotFound:
+        return {}, {}, ""
+
+
+def _views(host: Mapping[str, Any], inodes: Mapping[str, int]) -> dict[str, NamespaceView]:
+    initial = namespaces.initial()
+    modes = {
+        "mnt": "private",
+        "uts": _mode(host.get("UTSMode")),
+        "ipc": _mode(host.get("IpcMode")),
+        "pid": _mode(host.get("PidMode")),
+        "net": _net_mode(str(host.get("NetworkMode") or "")),
+        "user": _mode(host.get("UsernsMode")),
+        "cgroup": _mode(host.get("CgroupnsMode")),
+        "time": "host",
+    }
+    for kind in ("user", "cgroup", "time"):  # the record may be silent about the daemon's own default: the kernel isn't
+        if inodes.get(kind):
+            modes[kind] = "host" if inodes[kind] == initial.get(kind) else "private"
+    return {
+        kind: NamespaceView(inodes.get(kind, 0), modes[kind], bool(inodes.get(kind)) and inodes[kind] == initial.get(kind))
+        for kind in NAMESPACE_TYPES
+    }
+
+
+def _mode(recorded: object) -> str:
+    """ "shareable" and "none" are ways of having one's own ipc namespace."""
+    mode = str(recorded or "private")
+    return mode if mode == "host" or mode.startswith("container:") else "private"
+
+
+def _net_mode(mode: str) -> str:
+    """Docker's own networks, however they are called, are bridges as far as the namespace goes."""
+    return mode if mode in ("host", "none") or mode.startswith("container:") else "bridge"
+
+
+def _reason(state: Mapping[str, Any], status: str) -> str:
+    code, error = int(state.get("ExitCode") or 0), str(state.get("Error") or "")
+    if status == "created":
+        return f"could not start: {error}" if error else ""
+    if status != "exited":
+        return ""
+    if state.get("OOMKilled"):
+        return "OOM killed: it went over its memory limit"
+    if error:
+        return f"could not start: {error}"
+    ended = f"exited {code}"
+    if code > 128:
+        with contextlib.suppress(ValueError):
+            ended = f"killed by {signal.Signals(code - 128).name}"
+    return f"{ended}; Docker will start it again" if state.get("Restarting") else ended
+
+
+def _seconds(text: object) -> float | None:
+    """RFC 3339 with nanoseconds → Unix seconds; Go's zero time (year 1) is None."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment.timestamp() if moment.year > 1 else None
+
+
+def _addresses(inspected: Mapping[str, Any]) -> tuple[str, ...]:
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    found = (str((network or {}).get(key) or "") for network in networks.values() for key in ("IPAddress", "GlobalIPv6Address"))
+    return tuple(filter(None, found))
+
+
+def network(inspected: Mapping[str, Any]) -> dict[str, Any]:
+    """A network of Docker's. The bridge's name is an option, else made of the id (libnetwork's default)."""
+    config = next(iter((inspected.get("IPAM") or {}).get("Config") or ()), None) or {}
+    name = (inspected.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{str(inspected.get('Id'))[:12]}"
+    return {
+        "name": str(inspected.get("Name") or ""),
+        "engine": "docker",
+        "subnet": str(config.get("Subnet") or ""),
+        "gateway": str(config.get("Gateway") or ""),
+        "bridge": str(name) if inspected.get("Driver") == "bridge" else "",
+    }
+
+
+def security_facts(seen: Seen) -> dict[str, Any]:
+    """What confines its first process: as asked for, and in the kernel's own word where it runs."""
+    host = seen.host
+    options = [str(option) for option in host.get("SecurityOpt") or ()]
+    facts: dict[str, Any] = {
+        "asked": {
+            "privileged": bool(host.get("Privileged")),
+            "capabilities_added": list(host.get("CapAdd") or ()),
+            "capabilities_dropped": list(host.get("CapDrop") or ()),
+            "no_new_privs": any(option.startswith("no-new-privileges") and not option.endswith("false") for option in options),
+            "seccomp": "off" if host.get("Privileged") or "seccomp=unconfined" in options else "default",
+            "read_only_root": bool(host.get("ReadonlyRootfs")),
+            "masked_paths": list(host.get("MaskedPaths") or ()),
+            "read_only_paths": list(host.get("ReadonlyPaths") or ()),
+            "user_map": seen.container.user_map,
+        }
+    }
+    status = procfs.read(f"/proc/{seen.container.pid}/status") if seen.container.pid else None
+    if status is not None:
+        facts["kernel"] = _status(status.decode(errors="replace"))
+    return facts
+
+
+def _status(text: str) -> dict[str, Any]:
+    rows = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    modes = {"0": "off", "1": "strict", "2": "filter"}
+    return {
+        "capabilities": list(security.capability_set(int(rows.get("CapEff", "0"), 16))),
+        "bounding": list(security.capability_set(int(rows.get("CapBnd", "0"), 16))),
+        "no_new_privs": rows.get("NoNewPrivs") == "1",
+        "seccomp": modes.get(rows.get("Seccomp", ""), "unknown"),
+        "seccomp_filters": int(rows.get("Seccomp_filters", "0")),
+        "uid": rows.get("Uid", "").split("\t")[0],
+    }
