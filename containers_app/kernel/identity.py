@@ -5,6 +5,7 @@ Standard library only; the keeper runs this. Sources: user_namespaces(7), cgroup
 
 from __future__ import annotations
 
+import array
 import fcntl
 import os
 import socket
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from . import netlink
 from . import syscalls as sc
 from .operation import Operation, Stage
+
+_RIGHTS = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
 
 
 def write_file(path: str, text: str) -> None:
@@ -214,7 +217,9 @@ class UseStreams(Operation):
 
 def receive_fds(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
     """One datagram and its descriptors, each close-on-exec."""
-    data, fds, flags, _ = socket.recv_fds(connection, size, most, socket.MSG_CMSG_CLOEXEC)
+    # Not socket.recv_fds, which ignores its flags (Python 3.11): the descriptors would be inherited.
+    data, ancillary, flags, _ = connection.recvmsg(size, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i", b"".join(payload for level, kind, payload in ancillary if (level, kind) == _RIGHTS))
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for fd in fds:
             os.close(fd)
