@@ -11,6 +11,7 @@ WorkerUnavailable; reads first wait READ_PATIENCE for it to come back, so that a
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import os
@@ -42,6 +43,7 @@ READS = (
     protocol.PreviewCommands, protocol.ReadHost, protocol.ListImages, protocol.ListNetworks, protocol.ListEvents,
 )  # fmt: skip
 
+_ROOM_FOR_FDS = socket.CMSG_SPACE(16 * 4)  # socket.recv_fds would lose the flag that closes them on exec
 _HINT = "It is restarting, or has ended; sandboxes run on. deploy/up starts it again."
 _messages = msgspec.msgpack.Decoder(FromWorker)
 _encode = msgspec.msgpack.Encoder().encode
@@ -115,7 +117,7 @@ class WorkerClient:
         while True:
             try:
                 link = await self._connected()
-                async with asyncio.timeout(ANSWER_TIMEOUT + float(getattr(command, "timeout", 0.0))):
+                async with asyncio.timeout(_patience(command)):
                     return await link.request(command)
             except TimeoutError:
                 raise WorkerUnavailable("The worker did not answer in time.", hint="Look into its log.") from None
@@ -140,12 +142,12 @@ def shared(path: str | os.PathLike[str]) -> WorkerClient:
     return clients.setdefault(os.fspath(path), WorkerClient(path))
 
 
-def call_once(path: str | os.PathLike[str], command: Command, result: type[T], timeout: float = ANSWER_TIMEOUT) -> T:
+def call_once(path: str | os.PathLike[str], command: Command, result: type[T], timeout: float | None = None) -> T:
     """Connect, ask, close; for management commands and other synchronous code. About 0.3 ms beside the command."""
     frames = protocol.Frames(protocol.MAX_REPLY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout + float(getattr(command, "timeout", 0.0)))
+            connection.settimeout(_patience(command, timeout))
             connection.connect(os.fspath(path))
             hello, request = Hello(protocol.VERSION), Request(1, msgspec.Raw(_encode(command)))
             connection.sendall(protocol.frame(hello) + protocol.frame(request))
@@ -246,7 +248,7 @@ class _Link:
     def _flush(self) -> None:
         try:
             while self._output and not self.closed:
-                del self._output[: self._socket.send(self._output, socket.MSG_NOSIGNAL)]
+                del self._output[: self._socket.send(self._output)]
         except BlockingIOError:
             self._loop.add_writer(self._socket, self._flush)
             return None
@@ -258,12 +260,14 @@ class _Link:
 
     def _readable(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, RECEIVE, 16, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._socket.recvmsg(RECEIVE, _ROOM_FOR_FDS, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError:
             return self.close()
-        self._descriptors.extend(descriptors)
+        for level, kind, payload in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors.extend(array.array("i", payload))
         if not data:
             return self.close()
         try:
@@ -347,6 +351,12 @@ async def _connect(path: str, pushed: Callable[[Push], None] | None) -> _Link:
     except BaseException:
         connection.close()
         raise
+
+
+def _patience(command: Command, beyond: float | None = None) -> float:
+    """Seconds to wait for the answer. A time-out that makes no sense is the worker's to refuse."""
+    own = getattr(command, "timeout", 0.0)
+    return (ANSWER_TIMEOUT if beyond is None else beyond) + (own if 0 <= own < 1e6 else 0.0)
 
 
 def _close(descriptor: int) -> None:

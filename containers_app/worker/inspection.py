@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import errors
 from ..engines.base import Container, EngineStatus
-from ..kernel import hostchecks, procfs
 from ..kernel import namespaces as kernel_namespaces
+from ..kernel import procfs
 from ..kernel.cgroups import Cgroups
 
 
@@ -62,7 +62,7 @@ def host(node: str, engines: list[EngineStatus], cgroups: Cgroups) -> dict[str, 
         "cpus": procfs.cpus(),
         "memory_total": procfs.memory().total,
         "engines": engines,
-        "checks": hostchecks.checks(),
+        "checks": procfs.checks(),
     }
 
 

@@ -40,6 +40,11 @@ class _Subscription:
     last_event: int = 0
 
 
+def check_topics(topics: Iterable[str]) -> None:
+    if unknown := set(topics) - set(TOPICS):
+        raise InvalidInput(f"There is no topic called {sorted(unknown)[0][:40]!r}.", hint="Topics are " + ", ".join(TOPICS) + ".")
+
+
 class Live:
     """The registry's audience. One event loop's thread."""
 
@@ -66,10 +71,6 @@ class Live:
     def subscribe(self, subscriber: Subscriber, topics: Iterable[str]) -> None:
         """Add topics; "containers" begins with all of them. Known topics are left as they are."""
         wanted = set(topics)
-        if unknown := wanted - set(TOPICS):
-            raise InvalidInput(
-                f"There is no topic called {sorted(unknown)[0][:40]!r}.", hint="Topics are " + ", ".join(TOPICS) + "."
-            )
         subscription = self._subscriptions.setdefault(subscriber, _Subscription())
         new = wanted - subscription.topics
         subscription.topics |= wanted

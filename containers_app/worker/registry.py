@@ -130,8 +130,8 @@ class Registry:
             self._tracker.forget(container_id)
             self._record(before, "removed")
             return True
-        except TerrariumError as error:
-            _log.warning("container %s can't be read: %s", container_id, error.message)
+        except Exception:  # whatever an engine trips over: the others' containers must still be told of
+            _log.exception("container %s can't be read", container_id)
             return False
         if after == before:
             return False

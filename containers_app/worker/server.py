@@ -21,7 +21,7 @@ import msgspec
 
 from ..errors import TerrariumError, TooLarge
 from . import protocol
-from .live import Live
+from .live import Live, check_topics
 from .protocol import Failure, FrameTooLong, Hello, Reply, Request
 
 MAX_CONNECTIONS = 64
@@ -154,6 +154,7 @@ class Connection:
                 return self._fail(request.id, TerrariumError("There is no such command.", code="invalid_command", hint=hint))
             result: object = None
             if isinstance(command, protocol.Subscribe):
+                check_topics(command.topics)
                 self._send(protocol.frame(Reply(request.id, msgspec.Raw(_encode(None)))))
                 return self._live.subscribe(self, command.topics)
             result = await self._handle(command)
@@ -169,7 +170,7 @@ class Connection:
         except TerrariumError as error:
             self._fail(request.id, error)
         except Exception:
-            _log.exception("a request failed: %.200r", bytes(request.body[:200]))
+            _log.exception("%s failed", type(command).__name__)
             self._fail(request.id, _Internal("The worker made a mistake.", hint="Its log says more."))
         finally:
             _close(descriptor)
@@ -185,6 +186,8 @@ class Connection:
         self._waiting += len(data)
         if len(self._output) == 1:
             self._flush()
+        elif self.congested:
+            self._room.clear()
         return None
 
     def _flush(self) -> None:
@@ -193,10 +196,10 @@ class Connection:
             while self._output:
                 data, descriptor = self._output[0]
                 if descriptor >= 0:
-                    count = socket.send_fds(self._socket, [data], [descriptor], socket.MSG_NOSIGNAL)
+                    count = socket.send_fds(self._socket, [data], [descriptor])
                     _close(descriptor)
                 else:
-                    count = self._socket.send(data, socket.MSG_NOSIGNAL)
+                    count = self._socket.send(data)
                 taken += count
                 if count < len(data):
                     self._output[0] = (data[count:], -1)
