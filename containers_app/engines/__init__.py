@@ -12,11 +12,14 @@ from .policy import Policy
 def build(
     *, node: str, tag: str, data: str, run: str, docker_host: str, policy: Policy, cgroups: Cgroups, resolve: Callable[[str], int]
 ) -> dict[str, Engine]:
-    """All engines, not yet opened. ``resolve`` tells the host pid of a container, whichever engine it is of."""
+    """All engines, not yet opened. ``resolve`` tells the host pid of a container, whichever engine it is of.
+
+    ``docker_host`` "" means that no Docker was asked for: it is used when it appears at its usual place.
+    """
     from .docker import DockerEngine  # here, so that whoever only needs the words of base does not pay for the SDK
     from .raw import RawEngine
 
     return {
         "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
-        "docker": DockerEngine(node=node, host=docker_host, cgroups=cgroups, policy=policy),
+        "docker": DockerEngine(docker_host, node, cgroups),
     }

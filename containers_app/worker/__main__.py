@@ -17,11 +17,13 @@ import pwd
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..engines import build, policy
-from ..engines.base import Container
+from ..engines.base import Container, Engine
+from ..engines.raw import RawEngine
+from ..engines.raw import remove_everything as remove
 from ..errors import Conflict, TerrariumError
 from ..kernel import procfs
 from ..kernel.cgroups import choose
@@ -31,6 +33,8 @@ from .live import Live
 from .registry import Registry
 from .sampler import Sampler
 from .server import Server
+
+DOCKER_LOOK = 2.0  # seconds between two looks whether Docker has come up
 
 _log = logging.getLogger("worker")
 
@@ -54,7 +58,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="containers_app.worker", description="Terrarium's worker; deploy/up starts it.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--docker-host", default="unix:///var/run/docker.sock")
+    parser.add_argument("--docker-host", default="", help="its usual place when not given")
     parser.add_argument("--web-uid", type=int, default=0, help="the user of the web half, whose group may use the socket")
     parser.add_argument("--node", default=socket.gethostname())
     parser.add_argument("--remove-everything", action="store_true", help="stop and remove every sandbox and what belongs to them")
@@ -105,11 +109,28 @@ async def serve(options: argparse.Namespace) -> None:
     gc.collect()
     gc.freeze()  # what is here now stays: later collections need not look at it
     _log.info("serving %s as node %s, %d containers", web / "worker.sock", options.node, len(registry.all()))
+    minding = asyncio.create_task(keep_forwarding(engines), name="forwarding")
     await stop.wait()
+    minding.cancel()
     _log.info("ending; sandboxes go on")
     await server.close()
     await registry.close()
     sampler.close()
+
+
+async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
+    """A Docker daemon that starts closes the host's forward chain: open it for our networks again."""
+    docker, raw = engines["docker"], engines["raw"]
+    assert isinstance(raw, RawEngine)
+    was_up = docker.status().available
+    while True:
+        await asyncio.sleep(DOCKER_LOOK)
+        up, was_up = docker.status().available and not was_up, docker.status().available
+        if up:
+            try:
+                raw.assert_network()
+            except TerrariumError as error:
+                _log.warning("the network's rules: %s", error.message)
 
 
 class Tracker:
@@ -138,8 +159,6 @@ def group_of(uid: int) -> int:
 
 
 def remove_everything(options: argparse.Namespace) -> int:
-    from ..engines.raw import remove_everything as remove
-
     left = asyncio.run(remove(tag=instance_tag(options.data), data=str(options.data), run=str(options.run), cgroups=choose()))
     for line in left:
         print(line, file=sys.stderr)

@@ -20,7 +20,7 @@ from .. import spec as specs
 from ..engines import policy as policies
 from ..engines.base import Container, Engine, Listing, Terminal
 from ..engines.policy import Policy
-from ..errors import Conflict, InvalidInput, NotFound, Unsupported
+from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
 from . import inspection, protocol
@@ -78,9 +78,7 @@ async def create_container(worker: Worker, command: protocol.CreateContainer) ->
         raise InvalidInput("That is not a user's name.")
     policies.check_spec(worker.policy, spec)
     check_references(worker, spec)
-    engine = worker.registry.engines.get(spec.engine)
-    if engine is None:
-        raise Unsupported(f"This worker has no {spec.engine} engine.", hint="See the host page for what there is.")
+    engine = worker.registry.engine(spec.engine)
     with _reserved(worker, spec.name):
         container = await engine.create(spec, command.owner)
     worker.registry.changed(container.id)
@@ -244,8 +242,7 @@ async def read_graph(worker: Worker, _: protocol.ReadGraph) -> object:
 
 
 async def read_host(worker: Worker, _: protocol.ReadHost) -> object:
-    engines = [engine.status() for engine in worker.registry.engines.values()]
-    return await asyncio.to_thread(inspection.host, worker.node, engines, worker.cgroups)
+    return await asyncio.to_thread(inspection.host, worker.node, worker.registry.statuses(), worker.cgroups)
 
 
 async def read_stats(worker: Worker, command: protocol.ReadStats) -> Stats:
@@ -272,10 +269,7 @@ async def read_commands(worker: Worker, command: protocol.ReadCommands) -> objec
 async def preview_commands(worker: Worker, command: protocol.PreviewCommands) -> object:
     spec = checked_spec(command.spec)
     policies.check_spec(worker.policy, spec)
-    engine = worker.registry.engines.get(spec.engine)
-    if engine is None:
-        raise Unsupported(f"This worker has no {spec.engine} engine.", hint="See the host page for what there is.")
-    return engine.preview(spec)
+    return worker.registry.engine(spec.engine).preview(spec)
 
 
 async def read_security(worker: Worker, command: protocol.ReadSecurity) -> object:
@@ -300,11 +294,11 @@ async def list_events(worker: Worker, command: protocol.ListEvents) -> object:
 async def _of_all(worker: Worker, listing: Callable[[Engine], Listing]) -> list[Any]:
     """One engine after the other, each item with its engine's name; those not available have nothing to show."""
     found: list[Any] = []
-    for engine in worker.registry.engines.values():
-        if engine.status().available:
-            items = listing(engine)
+    for status in worker.registry.statuses():
+        if status.available:
+            items = listing(worker.registry.engine(status.name))
             items = await items if isinstance(items, Awaitable) else items
-            found += [{"engine": engine.name} | msgspec.to_builtins(item) for item in items]
+            found += [{"engine": status.name} | msgspec.to_builtins(item) for item in items]
     return found
 
 

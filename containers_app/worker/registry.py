@@ -19,11 +19,12 @@ from typing import Protocol
 
 import msgspec
 
-from ..engines.base import Container, Engine
-from ..errors import NotFound, TerrariumError
+from ..engines.base import Container, Engine, EngineStatus
+from ..errors import EngineUnavailable, NotFound, TerrariumError, Unsupported
 from .events import EventLog
 from .protocol import Event
 
+OPEN_PATIENCE = 3.0  # seconds that the worker waits for its engines before it serves
 COALESCE = 0.02  # seconds; an eye does not see it, a burst of starts is one message
 
 _ALIVE = ("running", "paused")
@@ -53,22 +54,52 @@ class Registry:
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._published_at = 0.0
         self._opened_at = time.time()
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, EngineStatus] = {}
 
     async def open(self) -> None:
-        """Open the engines; one that does not open is said in the log and in its status, and holds up nobody else."""
-        for engine in self.engines.values():
-            try:
-                await engine.open(self.changed)
-            except TerrariumError as error:
-                _log.warning("engine %s: %s %s", engine.name, error.message, error.hint)
+        """Open the engines; one that is slow or fails holds up nobody else, and says so in its status."""
+        self._opening = {name: asyncio.create_task(self._open(engine)) for name, engine in self.engines.items()}
+        if self._opening:
+            await asyncio.wait(self._opening.values(), timeout=OPEN_PATIENCE)
+        self._catch_up()
+
+    async def _open(self, engine: Engine) -> None:
+        try:
+            await engine.open(self.changed)
+        except TerrariumError as error:
+            self._failed[engine.name] = EngineStatus(engine.name, False, error.message, error.hint)
+            _log.error("engine %s: %s %s", engine.name, error.message, error.hint)
+        except Exception as error:
+            self._failed[engine.name] = EngineStatus(
+                engine.name, False, f"It could not be opened: {error}", "See the worker's log."
+            )
+            _log.exception("engine %s could not be opened", engine.name)
+        else:
             for container in engine.all():
                 self._keep(container)
-        self._pending.clear()
-        self._catch_up()
+                self._pending.discard(container.id)
+
+    def statuses(self) -> list[EngineStatus]:
+        return [self._failed.get(name) or engine.status() for name, engine in self.engines.items()]
+
+    def engine(self, name: str) -> Engine:
+        """By name, ready to be asked. Unsupported when there is none, EngineUnavailable when it failed or is still opening."""
+        engine = self.engines.get(name)
+        if engine is None:
+            raise Unsupported(f"This worker has no {name} engine.", hint="See the host page for what there is.")
+        if name in self._failed:
+            raise EngineUnavailable(self._failed[name].detail, hint=self._failed[name].hint)
+        if not self._opening[name].done():
+            raise EngineUnavailable(f"The {name} engine is not ready yet.", hint="Try again in a moment.")
+        return engine
 
     async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        for opening in self._opening.values():
+            opening.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
         for engine in self.engines.values():
             await engine.close()
         self.events.close()
@@ -150,9 +181,8 @@ class Registry:
         """Record what happened while no worker ran, as far as the log's last word and the state now tell."""
         for container_id, last in self.events.last_actions().items():
             container = self._containers.get(container_id)
-            engine = self.engines.get(last.engine)
             if container is None:
-                if last.action != "removed" and engine is not None and engine.status().available:
+                if last.action != "removed" and self._knows_all(last.engine):
                     self.events.record(container_id, last.name, last.engine, "removed", "while the worker was down")
             elif container.state == "exited" and last.action not in ("exited", "oom"):
                 action, detail = ending(container)
@@ -160,11 +190,15 @@ class Registry:
             elif container.state in _ALIVE and last.action in ("created", "exited", "oom"):
                 self._record(container, "started", when=container.started_at)
 
+    def _knows_all(self, engine: str) -> bool:
+        """Is what this engine does not show really gone?"""
+        return engine in self.engines and engine not in self._failed and self.engines[engine].status().available
+
 
 def happened(before: Container | None, after: Container) -> list[tuple[str, str, float | None]]:
     """(action, detail, Unix time or None for now) of what lies between two looks at a container."""
     found: list[tuple[str, str, float | None]] = []
-    was = before.state if before is not None else "created"
+    was = "created" if before is None else "running" if before.state == "unknown" else before.state  # unknown: it was running
     if before is None:
         found.append(("created", after.image, after.created_at or None))
     elif before.name != after.name:

@@ -48,7 +48,9 @@ async def test_a_command_of_the_wrong_type_is_answered_by_a_failure(peer, body):
     assert isinstance(await peer.ask(encode(ListContainers())), Reply)
 
 
-@pytest.mark.parametrize("garbage", [b"\xc1", b"", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xa2\xff\xff", encode({"type": "Reply"})])
+@pytest.mark.parametrize(
+    "garbage", [b"\xc1", b"", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xa2\xff\xff", encode({"type": "Reply"})]
+)
 async def test_a_frame_that_is_no_message_is_answered_and_the_connection_goes_on(peer, garbage):
     await peer.send(struct.pack(">I", len(garbage)) + garbage)
     answer = await peer.message()
