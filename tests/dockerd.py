@@ -10,6 +10,8 @@ import contextlib
 import io
 import ipaddress
 import os
+import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -39,12 +41,16 @@ class Dockerd:
         self.group = f"terrarium-{tag}-docker"
         self._address = ipaddress.ip_address("10.213.0.1") + 256 * int(tag[-2:], 16)
         self._new = [place for place in SHARED if not os.path.exists(place)]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._shell: subprocess.Popen[str] | None = None  # parent of each daemon: a new one is no new child of the tests'
+        self.pid = 0
+        self._pidfd = -1
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def _tell(self, command: str) -> str:
+        """One line for the shell, one line of answer."""
+        assert self._shell is not None and self._shell.stdin is not None and self._shell.stdout is not None
+        self._shell.stdin.write(command + "\n")
+        self._shell.stdin.flush()
+        return self._shell.stdout.readline().strip()
 
     def prepare(self) -> None:
         """The bridge and the parent cgroup: there before the daemon, so that a test's own left-overs stand out."""
@@ -58,17 +64,34 @@ class Dockerd:
                 if (root / "cgroup.clone_children").exists() and file.exists():
                     file.write_text((root / name).read_text())
 
+        self._shell = subprocess.Popen(
+            ["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, encoding="utf-8"
+        )
+
     def start(self) -> None:
         command = ["dockerd", "--host", self.url, "--data-root", str(self.home / "data"), "--exec-root", str(self.home / "exec")]
         command += ["--pidfile", str(self.home / "pid"), "--bridge", self.link, "--cgroup-parent", f"/{self.group}"]
         command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--live-restore", "--log-level", "warn"]
         command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false", "--userland-proxy=false"]
-        with open(self.home / "log", "ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        _wait(self._answers, START_SECONDS, lambda: (self.home / "log").read_text(errors="replace")[-2000:])
+        self.pid = int(self._tell(f"{shlex.join(command)} </dev/null >>{self.home}/log 2>&1 & echo $!"))
+        self._pidfd = os.pidfd_open(self.pid)
+        _wait(self._answers, START_SECONDS, self._log)
+
+    def _log(self) -> str:
+        return (self.home / "log").read_text(errors="replace")[-2000:]
+
+    def _ended(self, seconds: float = 0) -> bool:
+        """Whether the daemon has ended; waits so long for it."""
+        return bool(select.select([self._pidfd], [], [], seconds)[0])
+
+    def _reap(self) -> None:
+        assert self._ended(STOP_SECONDS), self._log()
+        os.close(self._pidfd)
+        self._tell(f"wait {self.pid}; echo reaped")
+        self.pid, self._pidfd = 0, -1
 
     def _answers(self) -> bool:
-        assert self._process is not None and self._process.poll() is None, (self.home / "log").read_text(errors="replace")[-2000:]
+        assert not self._ended(), self._log()
         return subprocess.run(["docker", "-H", self.url, "version"], capture_output=True, check=False).returncode == 0
 
     def docker(self, *args: str, check: bool = True, input: bytes | None = None) -> str:
@@ -82,9 +105,8 @@ class Dockerd:
 
     def kill(self) -> None:
         """SIGKILL to the daemon, as if it crashed. Its containers live on; its containerd dies with it (PDEATHSIG)."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        self._reap()
         # The next daemon would wait for that containerd where process 1 does not reap, as in some virtual machines.
         (self.home / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
@@ -100,10 +122,10 @@ class Dockerd:
         self.start()
 
     def _terminate(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.pid:
             os.kill(self.pid, signal.SIGCONT)
-            self._process.terminate()
-            self._process.wait(STOP_SECONDS)
+            os.kill(self.pid, signal.SIGTERM)
+            self._reap()
 
     def remove_containers(self) -> None:
         if ids := self.docker("ps", "-aq").split():
@@ -111,12 +133,13 @@ class Dockerd:
 
     def close(self) -> None:
         """Containers, daemon, its containerd, mounts, cgroups, link: all gone, whatever state the tests left it in."""
-        if self._process is not None:
-            if self._process.poll() is not None:
+        if self._shell is not None:
+            if not self.pid:
                 self.start()
             os.kill(self.pid, signal.SIGCONT)
             self.remove_containers()
             self._terminate()
+            self._shell.communicate(timeout=STOP_SECONDS)
         for pid in _pids_below(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
@@ -36,7 +37,7 @@ class DockerEngine:
         self._list = DockerList(url, node, cgroups)
         self._client = self._list.client
         self._cgroups = cgroups
-        self._locks: dict[str, asyncio.Lock] = {}  # one change of limits at a time and container
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one change of limits at a time
         self._hang_ups = docker_exec.HangUps()
 
     async def open(self, changed: Changed) -> None:
@@ -219,7 +220,8 @@ class DockerEngine:
         """All of ``changes`` or none; what the kernel has then. A container that does not run has them from its next start."""
         container = self._live(container_id)
         self._check_limits(changes)
-        async with self._locks.setdefault(container.id, asyncio.Lock()):
+        lock = self._locks.setdefault(container.id, asyncio.Lock())
+        async with lock:
             signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
             kept = self._list.kept.get(container.id)
             self._keep(container.id, signature, (kept[1] if kept is not None else {}) | changes)

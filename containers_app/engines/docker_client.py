@@ -101,6 +101,8 @@ class DockerClient:
         if self.absent():
             raise EngineUnavailable(f"There is no Docker daemon at {self.url}.", hint=_START_HINT)
 
+        (await self._open()).close()  # the SDK leaves an open socket behind where nobody listens
+
         def open_client() -> tuple[docker.APIClient, dict[str, Any]]:
             sdk = docker.APIClient(self.url, version="auto", timeout=PING_SECONDS, max_pool_size=THREADS)
             sdk.timeout = CALL_SECONDS
@@ -159,21 +161,33 @@ class DockerClient:
         head = [f"{method} /v{sdk.api_version}{path} HTTP/1.{1 if upgrade else 0}", "Host: docker"]
         head += ["Connection: Upgrade", "Upgrade: tcp"] if upgrade else []
         head += ["Content-Type: application/json", f"Content-Length: {len(data)}"] if body is not None else []
-        opened = socket.socket(socket.AF_UNIX if self.path else socket.AF_INET)
-        opened.setblocking(False)
+        opened = await self._open()
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                loop = asyncio.get_running_loop()
-                await loop.sock_connect(opened, self.path or (self._host, self._port))
                 await loop.sock_sendall(opened, "\r\n".join((*head, "", "")).encode() + data)
                 status = int((await _read_head(opened)).split(b" ", 2)[1])
                 if status not in (101, 200):
-                    answer = await loop.sock_recv(opened, MAX_HEAD)
-                    raise refused(status, _message(answer))
+                    raise refused(status, _message(await loop.sock_recv(opened, MAX_HEAD)))
         except TimeoutError:
             opened.close()
             raise EngineUnavailable("Docker did not answer in time.", hint=_HANG_HINT) from None
         except (OSError, ValueError, IndexError) as error:
+            opened.close()
+            raise EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT) from error
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    async def _open(self) -> socket.socket:
+        """A new connection to the daemon, non-blocking."""
+        opened = socket.socket(socket.AF_UNIX if self.path else socket.AF_INET)
+        opened.setblocking(False)
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await asyncio.get_running_loop().sock_connect(opened, self.path or (self._host, self._port))
+        except OSError as error:  # TimeoutError is one
             opened.close()
             raise EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT) from error
         except BaseException:

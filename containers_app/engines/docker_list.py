@@ -103,10 +103,15 @@ class DockerList:
         self.cpus = int(info.get("NCPU") or 1)
         stream = await docker_events.open_events(self.client)
         try:
-            await self._list()
+            self._looks += 1
+            number, found = self._looks, await self._list()
             self.up = True
             self.status = EngineStatus(_ENGINE, True, f"Docker {info.get('ServerVersion', '')}".strip())
             _log.info("connected to %s at %s", self.status.detail, self.client.url)
+            for container_id in self.seen.keys() - found.keys():
+                self.forget(container_id)
+            for container_id, seen in found.items():
+                self._apply(container_id, number, seen)
             first.set()
             follow = asyncio.create_task(self._follow(stream))
             try:
@@ -126,12 +131,17 @@ class DockerList:
             else:
                 self._touch(container_id)
 
-    async def _list(self) -> None:
+    async def _list(self) -> dict[str, Seen | None]:
+        """A look at every container there is; None for one that went meanwhile."""
         listed = await self.client.call(lambda sdk: sdk.containers(all=True, quiet=True))
         ids = [str(found["Id"]) for found in listed]
-        for gone in self.seen.keys() - set(ids):
-            self.forget(gone)
-        await asyncio.gather(*map(self.look, ids))
+        return dict(zip(ids, await asyncio.gather(*map(self._looked_at, ids)), strict=True))
+
+    async def _looked_at(self, container_id: str) -> Seen | None:
+        try:
+            return await self.client.call(lambda sdk: self._inspect(sdk, container_id))
+        except NotFound:
+            return None
 
     def _lose(self, status: EngineStatus) -> None:
         was_up, self.up, self.status = self.up, False, status
@@ -164,14 +174,16 @@ class DockerList:
     async def look(self, container_id: str) -> None:
         """Bring the cache up to date with one container."""
         self._looks += 1
-        number, before = self._looks, self.seen.get(container_id)
-        try:
-            seen = await self.client.call(lambda sdk: self._inspect(sdk, container_id))
-        except NotFound:
-            self.forget(container_id)
-            return
+        number = self._looks
+        self._apply(container_id, number, await self._looked_at(container_id))
+
+    def _apply(self, container_id: str, number: int, seen: Seen | None) -> None:
         if number < self._applied.get(container_id, 0):
             return
+        if seen is None:
+            self.forget(container_id)
+            return
+        before = self.seen.get(container_id)
         self._applied[container_id] = number
         self.seen[container_id] = seen
         if before is None or before.container != seen.container:
@@ -199,6 +211,7 @@ class DockerList:
     def forget(self, container_id: str) -> None:
         self._looks += 1
         self._applied[container_id] = self._looks  # a look that is still under way comes too late
+        asyncio.get_running_loop().call_later(2 * CALL_SECONDS, self._applied.pop, container_id, None)
         self.kept.pop(container_id, None)
         if self.seen.pop(container_id, None) is not None:
             self._changed(container_id)

@@ -22,6 +22,7 @@ from containers_app.engines.raw import RawEngine
 from containers_app.kernel import cgroups
 from containers_app.kernel.network import remove_network
 from containers_app.spec import ContainerSpec, parse_container
+from tests.engines.docker_engine import daemon, docker  # noqa: F401  fixtures
 
 KEEPER = Path(cgroups.__file__).parents[1] / "keeper.py"
 UID_BASE = 1_900_000_000

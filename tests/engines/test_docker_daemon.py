@@ -1,0 +1,117 @@
+"""A daemon in trouble: absent, late, killed, restarted, hung. The engine says so and heals by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from containers_app.engines import docker_list
+from containers_app.engines.docker import DockerEngine
+from containers_app.errors import EngineUnavailable, InvalidInput
+from containers_app.kernel import cgroups
+from tests.dockerd import Dockerd
+from tests.engines.docker_engine import docker_spec, opened
+
+
+async def until(condition: object, seconds: float) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_without_a_daemon_it_opens_and_says_so(tmp_path: Path) -> None:
+    async with opened(f"unix://{tmp_path}/none.sock") as (engine, _):
+        status = engine.status()
+        assert not status.available and f"{tmp_path}/none.sock" in status.detail and status.hint
+        assert engine.all() == [] and await engine.images() == [] and await engine.networks() == []
+        with pytest.raises(EngineUnavailable):
+            await engine.create(docker_spec("x"), "ann")
+
+
+async def test_a_stale_socket_is_no_daemon(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(f"{tmp_path}/stale.sock")
+    async with opened(f"unix://{tmp_path}/stale.sock") as (engine, _):
+        assert not engine.status().available and "does not answer" in engine.status().detail
+
+
+async def test_a_daemon_that_appears_later_is_found(daemon: Dockerd, tmp_path: Path) -> None:
+    daemon.docker("run", "-d", "--name", "early", "busybox", "sleep", "1000")
+    async with opened(f"unix://{tmp_path}/late.sock") as (engine, _):
+        os.symlink(daemon.url.removeprefix("unix://"), tmp_path / "late.sock")
+        await until(lambda: engine.status().available, 2.0)
+        assert engine.get("early").state == "running"
+
+
+def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        DockerEngine("ftp://x", "test", cgroups.choose())
+
+
+async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dockerd) -> None:
+    container_id = daemon.docker("run", "-d", "--name", "survivor", "--memory", "64m", "busybox", "sleep", "1000")
+    daemon.docker("create", "--name", "idle", "busybox", "true")
+    async with opened(daemon.url) as (engine, changes):
+        before = engine.get("survivor")
+        changes.ids.clear()
+        daemon.kill()
+        try:
+            await changes.until(lambda: engine.get("survivor").state == "unknown", 2.0)
+            lost = engine.get("survivor")
+            assert (lost.pid, lost.cgroups, lost.namespaces) == (before.pid, before.cgroups, before.namespaces)
+            assert engine.get("idle").state == "created" and changes.ids == [container_id]
+            assert not engine.status().available and engine.status().hint
+            assert engine.read_limits("survivor")["memory"].kernel == 64 << 20  # the kernel still knows
+            began = time.monotonic()
+            with pytest.raises(EngineUnavailable):
+                await engine.stop("survivor", 5)
+            assert time.monotonic() - began < 0.2
+        finally:
+            daemon.restart()
+        await changes.until(lambda: engine.get("survivor").state == "running", 4.0)
+        assert engine.get("survivor").pid == before.pid and engine.status().available
+        daemon.docker("rm", "-f", "idle")  # events flow again
+        await changes.until(lambda: not engine.owns("idle"))
+
+
+async def test_what_went_while_the_daemon_was_away_is_noticed(daemon: Dockerd) -> None:
+    daemon.docker("run", "-d", "--name", "gone", "busybox", "sleep", "1000")
+    async with opened(daemon.url) as (engine, changes):
+        pid = engine.get("gone").pid
+        daemon.kill()
+        try:
+            await changes.until(lambda: engine.get("gone").state == "unknown", 2.0)
+            os.kill(pid, 9)
+        finally:
+            daemon.restart()
+        await changes.until(lambda: engine.get("gone").state == "exited", 5.0)
+        assert engine.get("gone").pid == 0
+
+
+async def test_a_hung_daemon_never_blocks_the_loop(daemon: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_list, "HEALTH_SECONDS", 0.2)
+    daemon.docker("run", "-d", "--name", "calm", "busybox", "sleep", "1000")
+    async with opened(daemon.url) as (engine, changes):
+        daemon.pause()
+        try:
+            slow = asyncio.create_task(engine.pause("calm"))
+            longest, last = 0.0, time.monotonic()
+            while engine.status().available:
+                await asyncio.sleep(0.01)
+                now = time.monotonic()
+                longest, last = max(longest, now - last), now
+                assert engine.get("calm").name == "calm"
+            assert longest < 0.5 and "in time" in engine.status().detail
+            assert engine.get("calm").state == "unknown"
+        finally:
+            daemon.resume()
+        await asyncio.gather(slow, return_exceptions=True)
+        await changes.until(lambda: engine.get("calm").state in ("running", "paused"), 10.0)
+        assert engine.status().available
