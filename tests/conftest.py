@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 
 import httpx
@@ -10,10 +9,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import leaks
+from tests.dockerd import Dockerd
+from tests.dockerd import dockerd as dockerd
 from tests.panel import PASSWORD, Panel, free_port
-
-if importlib.util.find_spec("tests.dockerd"):
-    from tests.dockerd import dockerd  # noqa: F401  a fixture
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -33,12 +31,12 @@ def leaves_nothing_behind(request: pytest.FixtureRequest, watch: leaks.Watch) ->
 
 
 @pytest.fixture(scope="session")
-def panel(tmp_path_factory: pytest.TempPathFactory, watch: leaks.Watch, dockerd: object) -> Iterator[Panel]:
+def panel(tmp_path_factory: pytest.TempPathFactory, watch: leaks.Watch, dockerd: Dockerd) -> Iterator[Panel]:
     """The session's panel, below a directory that only root may enter, beside a Docker daemon of the tests' own."""
     base = tmp_path_factory.mktemp("panel").resolve()
     base.chmod(0o700)
     before, pids = watch.now(), leaks.descendants()
-    panel = Panel(base, free_port(), docker_host=dockerd.url)  # type: ignore[attr-defined]
+    panel = Panel(base, free_port(), docker_host=dockerd.url)
     watch.kept.add(panel.tag)
     try:
         panel.up()

@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_NFT, _IPTABLES = (
+    shutil.which("nft") or "/usr/sbin/nft",
+    shutil.which("iptables") or "/usr/sbin/iptables",
+)  # a test may change PATH
 PATIENCE = 5.0  # seconds for what is already dying: cgroups and links go a moment after their last process
 
 
@@ -125,10 +130,10 @@ def _links() -> Iterator[str]:
 
 
 def _tables() -> Iterator[str]:
-    for line in _output("nft", "list", "tables"):
+    for line in _output(_NFT, "list", "tables"):
         if "terrarium" in line:
             yield line.strip()
-    for line in _output("iptables", "-w", "-S"):
+    for line in _output(_IPTABLES, "-w", "-S"):
         if re.search(r"\btr[0-9a-f]{6}\b", line):
             yield f"rule {line.strip()}"
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,17 @@ class Panel:
         ran = deploy("up", *self.up_words)
         assert ran.returncode == 0, ran.stdout + ran.stderr + self.log_tails()
 
+    def is_up(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def ensure_up(self) -> None:
+        if not self.is_up():
+            self.up()
+
     def down(self, *words: str) -> None:
         ran = deploy("down", *self.place, *words)
         assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -111,6 +123,15 @@ class Panel:
         self.data.mkdir(mode=0o700, parents=True)
         for name in (".terrarium", "venv", "npm"):
             source = other.data / name
-            shutil.copytree(source, self.data / name, symlinks=True) if source.is_dir() else shutil.copy2(
-                source, self.data / name
-            )
+            if source.is_dir():
+                shutil.copytree(source, self.data / name, symlinks=True, copy_function=_link)
+            else:
+                shutil.copy2(source, self.data / name)
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under a second name: nothing writes to it, and each name goes with its own panel."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from containers_app.kernel import syscalls
 
-from . import processes
+from . import processes, users
 from .console import Refused
 from .instance import MARKER, Instance
 from .locks import check_free
@@ -189,6 +189,7 @@ def check_all(instance: Instance, *, installed: bool, admin_password_file: Path 
     check_python()
     check_directories(instance)
     check_free(instance)
+    users.check(instance)
     check_address(instance)
     check_machine()
     check_disk(instance, installed=installed)

@@ -43,7 +43,7 @@ def read_pid_file(path: Path) -> Process | None:
 
 
 def find(*words: str) -> list[Process]:
-    """Processes whose command line holds all these words. For those that left no pid file, or lost it."""
+    """Processes whose command line holds all these words, eldest first (a fork has its parent's until it calls exec)."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -52,7 +52,7 @@ def find(*words: str) -> list[Process]:
                 started = start_time(int(entry))
                 if started is not None and all(word in line for word in words):
                     found.append(Process(int(entry), started))
-    return found
+    return sorted(found, key=lambda process: process.started)
 
 
 def stop(process: Process, timeout: float) -> None:

@@ -55,6 +55,14 @@ def ensure(instance: Instance) -> Instance:
         return dataclasses.replace(instance, uid=user.pw_uid, gid=user.pw_gid, ids_base=base)
 
 
+def check(instance: Instance) -> None:
+    """That the name is free, or the user is the one that an earlier deploy/up made. Changes nothing."""
+    if _exists(instance.user) and pwd.getpwnam(instance.user).pw_dir != str(instance.data / "web"):
+        raise Refused(
+            f"There is a user {instance.user} that is not the panel's: choose another --data, whose user has another name."
+        )
+
+
 def remove(instance: Instance) -> None:
     """The user, its group and its ranges; nothing when there are none, or when the user is not the one that we made."""
     with _locked():

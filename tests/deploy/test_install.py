@@ -50,7 +50,7 @@ def test_copied_sources_are_whole_readable_and_without_tests(instance: Instance)
         assert path.stat().st_mode & 0o7777 in (0o755, 0o644), path
 
 
-def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeated(tmp_path: Path, panel: Panel) -> None:
+def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeated(tmp_path: Path) -> None:
     """A file takes all that is left as soon as the Python packages are being installed."""
     disk = tmp_path.resolve() / "disk"
     disk.mkdir()
@@ -65,6 +65,7 @@ def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeate
         assert not (other.data / ".venv.new").exists() and not (other.data / "venv").exists()
         (disk / "filler").unlink()
         other.up()
-        other.down("--all", "--purge")
+        assert other.is_up()
     finally:
+        other.down("--all", "--purge")
         subprocess.run(["umount", str(disk)], check=True)

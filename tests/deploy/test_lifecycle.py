@@ -8,40 +8,31 @@ import subprocess
 import time
 from pathlib import Path
 
-import httpx
-
 from tests.deploy.refusal import check_refusal, inventory
 from tests.panel import PASSWORD, Panel, deploy, free_port
 
 QUICK_SECONDS = 5.0  # what the issue promises for a second start
 
 
-def answers(panel: Panel) -> bool:
-    try:
-        return httpx.get(f"{panel.url}/healthz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def wait_for(panel: Panel, name: str, before: int) -> int:
     """The pid of the process that the supervisor started in place of ``before``."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if panel.pid(name) != before and answers(panel):
+        if panel.pid(name) != before and panel.is_up():
             return panel.pid(name)
         time.sleep(0.05)
     raise AssertionError(f"no new {name}" + panel.log_tails())
 
 
-def test_second_start_is_quick_and_changes_no_installed_file(other: Panel) -> None:
-    other.up()
-    other.down()
-    installed = [inventory(other.data / name) for name in ("app", "venv", "npm", "static")]
+def test_second_start_is_quick_and_changes_no_installed_file(second: Panel) -> None:
+    second.ensure_up()
+    second.down()
+    installed = [inventory(second.data / name) for name in ("app", "venv", "npm", "static")]
     started = time.monotonic()
-    other.up()
+    second.up()
     assert time.monotonic() - started < QUICK_SECONDS
-    assert answers(other)
-    assert [inventory(other.data / name) for name in ("app", "venv", "npm", "static")] == installed
+    assert second.is_up()
+    assert [inventory(second.data / name) for name in ("app", "venv", "npm", "static")] == installed
 
 
 def test_first_start_prints_the_one_time_password_once(other: Panel) -> None:
@@ -65,54 +56,51 @@ def test_one_time_password_goes_to_the_file_that_was_asked_for(other: Panel) -> 
 
 def test_a_second_up_on_the_same_directories_is_refused(panel: Panel, tmp_path: Path) -> None:
     pids = [panel.pid(name) for name in ("supervisor", "keeper", "worker", "web")]
-    elsewhere = {"data": ("--run", str(panel.run)), "run": ("--data", str(panel.data)), "both": panel.place}
-    for shared, words in elsewhere.items():
-        own = (
-            ("--data", str(tmp_path / "data"))
-            if shared == "data"
-            else ("--run", str(tmp_path / "run"))
-            if shared == "run"
-            else ()
-        )
-        ran = deploy("up", *words, *own, "--port", str(free_port()), "--detach")
+    elsewhere = {
+        "data": (*panel.place[:2], "--run", str(tmp_path / "run")),
+        "run": ("--data", str(tmp_path / "data"), *panel.place[2:]),
+        "both": panel.place,
+    }
+    for words in elsewhere.values():
+        ran = deploy("up", *words, "--port", str(free_port()), "--detach")
         check_refusal(ran)
         assert panel.url in ran.stderr and "deploy/down" in ran.stderr
     assert [panel.pid(name) for name in ("supervisor", "keeper", "worker", "web")] == pids
     assert list(tmp_path.iterdir()) == []
 
 
-def test_web_and_worker_are_started_again_when_they_are_killed(other: Panel) -> None:
-    other.up()
-    keeper = other.pid("keeper")
+def test_web_and_worker_are_started_again_when_they_are_killed(second: Panel) -> None:
+    second.ensure_up()
+    keeper = second.pid("keeper")
     for name in ("web", "worker"):
-        before = other.pid(name)
+        before = second.pid(name)
         os.kill(before, signal.SIGKILL)
-        wait_for(other, name, before)
-    assert other.pid("keeper") == keeper
+        wait_for(second, name, before)
+    assert second.pid("keeper") == keeper
 
 
-def test_keeper_is_started_again_when_it_is_killed(other: Panel) -> None:
-    other.up()
-    before = other.pid("keeper")
+def test_keeper_is_started_again_when_it_is_killed(second: Panel) -> None:
+    second.ensure_up()
+    before = second.pid("keeper")
     os.kill(before, signal.SIGKILL)
-    wait_for(other, "keeper", before)
+    wait_for(second, "keeper", before)
 
 
-def test_keeper_outlives_down_and_is_found_again(other: Panel) -> None:
-    other.up()
-    keeper = other.pid("keeper")
-    other.down()
-    assert not answers(other) and not (other.run / "web.pid").exists()
-    other.up()
-    assert other.pid("keeper") == keeper
+def test_keeper_outlives_down_and_is_found_again(second: Panel) -> None:
+    second.ensure_up()
+    keeper = second.pid("keeper")
+    second.down()
+    assert not second.is_up() and not (second.run / "web.pid").exists()
+    second.up()
+    assert second.pid("keeper") == keeper
 
 
-def test_up_takes_over_from_a_supervisor_that_was_killed(other: Panel) -> None:
-    other.up()
-    web = other.pid("web")
-    os.kill(other.pid("supervisor"), signal.SIGKILL)
-    other.up()
-    assert answers(other) and other.pid("web") != web
+def test_up_takes_over_from_a_supervisor_that_was_killed(second: Panel) -> None:
+    second.ensure_up()
+    web = second.pid("web")
+    os.kill(second.pid("supervisor"), signal.SIGKILL)
+    second.up()
+    assert second.is_up() and second.pid("web") != web
 
 
 def test_down_works_after_everything_was_killed_and_twice(other: Panel) -> None:
@@ -131,12 +119,8 @@ def test_up_works_after_down_all_with_the_data_that_was_kept(other: Panel) -> No
     other.manage("create_token", "admin")
     other.down("--all")
     other.up()
-    assert (
-        other.manage(
-            "shell", "-v", "0", "-c", "from django.contrib.auth import get_user_model as m; print(m().objects.count())"
-        ).strip()
-        == "1"
-    )
+    count = "from django.contrib.auth import get_user_model as model; print(model().objects.count())"
+    assert other.manage("shell", "-v", "0", "-c", count).strip() == "1"
 
 
 def test_web_process_has_nothing_but_its_own(panel: Panel) -> None:
@@ -179,7 +163,7 @@ def test_environment_takes_the_place_of_options(other: Panel) -> None:
                    "DOCKER_HOST": other.docker_host, "ADMIN_PASSWORD_FILE": str(other.base / "password")}  # fmt: skip
     ran = deploy("up", env={f"TERRARIUM_{name}": value for name, value in environment.items()})
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert answers(other)
+    assert other.is_up()
 
 
 def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(other: Panel) -> None:
@@ -193,4 +177,4 @@ def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(other: Panel) -> None
                 break
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0
-    assert not answers(other) and Path(f"/proc/{other.pid('keeper')}").exists()
+    assert not other.is_up() and Path(f"/proc/{other.pid('keeper')}").exists()

@@ -124,7 +124,7 @@ def docker_beside(page: Page, dockerd: Dockerd) -> None:
     page.goto("/containers/")
     expect(page.get_by_test_id("container-list")).to_be_visible()
     page.evaluate("window.notReloaded = true")
-    made = dockerd.run("--name", "beside", "--memory", "128m", dockerd.image, "sleep", "1000")
+    made = dockerd.docker("run", "--detach", "--name", "beside", "--memory", "128m", "busybox", "sleep", "1000")
     try:
         row = row_of(page, "beside")
         expect(row).to_have_attribute("data-state", "running", timeout=2000)
@@ -137,7 +137,7 @@ def docker_beside(page: Page, dockerd: Dockerd) -> None:
         page.goto("/containers/")
         page.evaluate("window.notReloaded = true")
     finally:
-        dockerd.command("rm", "--force", "beside")
+        dockerd.docker("rm", "--force", "beside")
     expect(row_of(page, "beside")).to_have_count(0, timeout=3000)
     assert page.evaluate("window.notReloaded") is True
 
