@@ -93,7 +93,6 @@ class CreateForm {
     element.disabled = fixed;
     element.setAttribute("aria-pressed", own);
     setText(element.state, fixed ? "Docker decides" : own ? NET_WORDS[this.modes[type]] ?? "its own" : "the host's");
-    element.setAttribute("aria-label", `${NAMESPACE_LABELS[type]} namespace: ${element.state.textContent}`);
   }
 
   #engineChanged() {

@@ -4,7 +4,7 @@ import { FitAddon } from "../npm/@xterm/addon-fit/lib/addon-fit.mjs";
 import { SearchAddon } from "../npm/@xterm/addon-search/lib/addon-search.mjs";
 import { WebLinksAddon } from "../npm/@xterm/addon-web-links/lib/addon-web-links.mjs";
 import { Terminal } from "../npm/@xterm/xterm/lib/xterm.mjs";
-import { cspDocument } from "./csp_document.js";
+import { withAdoptedStyles } from "./adopted_styles.js";
 
 const SCROLLBACK = 10000; // lines
 
@@ -19,12 +19,12 @@ export function theme() {
 
 /** → {terminal, fit, search} drawn into the element */
 export function openXterm(element, { fontSize }) {
-  const terminal = new Terminal({ documentOverride: cspDocument, allowProposedApi: true, cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches, fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize, lineHeight: 1.15, scrollback: SCROLLBACK, theme: theme(), macOptionIsMeta: true, screenReaderMode: false, minimumContrastRatio: 4.5 });
+  const terminal = new Terminal({ allowProposedApi: true, cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches, fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize, lineHeight: 1.15, scrollback: SCROLLBACK, theme: theme(), macOptionIsMeta: true, screenReaderMode: false, minimumContrastRatio: 4.5 });
   const fit = new FitAddon();
   const search = new SearchAddon();
   terminal.loadAddon(fit);
   terminal.loadAddon(search);
   terminal.loadAddon(new WebLinksAddon());
-  terminal.open(element);
+  withAdoptedStyles(() => terminal.open(element));
   return { terminal, fit, search };
 }

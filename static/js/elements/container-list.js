@@ -2,7 +2,7 @@
 
 import { actionForKey, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
-import { ContainerRow, living } from "../container_row.js";
+import { ContainerRow } from "../container_row.js";
 import { openCreateDialog } from "../create_dialog.js";
 import { emptyState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { plural } from "../lib/format.js";
@@ -227,8 +227,9 @@ class ContainerList extends HTMLElement {
 
   #drawCount(shown) {
     const total = this.#rows.size;
-    const running = [...this.#rows.values()].filter((row) => living(row.container)).length;
-    setText(this.count, shown === total ? `${running} running · ${total - running} stopped` : `${shown} of ${plural(total, "container")} shown`);
+    const states = [...this.#rows.values()].map((row) => row.container.state);
+    const [running, paused] = ["running", "paused"].map((state) => states.filter((other) => other === state).length);
+    setText(this.count, shown === total ? `${running} running${paused ? ` · ${paused} paused` : ""} · ${total - running - paused} stopped` : `${shown} of ${plural(total, "container")} shown`);
     this.grid.hidden = shown === 0;
     this.empty.hidden = shown > 0;
     if (shown > 0 || this.empty.dataset.total === String(total)) return;

@@ -28,11 +28,11 @@ class ContainerPage extends HTMLElement {
     this.state = h("span", { class: "quiet", "data-testid": "container-state" });
     this.engine = h("span", { class: "badge" });
     this.actions = h("div", { class: "tools", "data-testid": "container-actions" });
-    this.title = h("h1", { class: "clip" });
+    this.heading = h("h1", { class: "clip" });
     this.panel = h("div", { role: "tabpanel", id: "tabpanel", tabindex: "0", class: "tabpanel stack" });
     this.tabs = h("div", { role: "tablist", class: "tabs", "aria-label": "About this container" }, Object.entries(TABS).map(([name, tab]) => h("a", { role: "tab", id: `tab-${name}`, href: this.#url(name), "aria-controls": "tabpanel", "data-testid": `tab-${name}`, dataset: { tab: name }, tabindex: "-1" }, icon(tab.icon), h("span", null, tab.label))));
     this.append(h("nav", { class: "crumbs small", "aria-label": "Where you are" }, h("a", { href: "/containers/" }, "Containers"), h("span", { class: "faint", "aria-hidden": "true" }, " / ")),
-      h("div", { class: "page-head cpage-head" }, this.dot, this.title, this.engine, this.state, this.actions), this.tabs, this.panel);
+      h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.state, this.actions), this.tabs, this.panel);
     this.#wire();
     this.#draw();
     this.#show(TABS[this.data.tab] ? this.data.tab : "overview");
@@ -133,7 +133,7 @@ class ContainerPage extends HTMLElement {
     const { container } = this;
     if (!container) return;
     document.title = `${container.name} · Terrarium`;
-    setText(this.title, container.name);
+    setText(this.heading, container.name);
     setAttribute(this.dot, "data-state", dotState(container));
     setAttribute(this.dot, "aria-label", container.state);
     setAttribute(this.engine, "data-engine", container.engine);

@@ -76,7 +76,7 @@ class LimitSlider extends HTMLElement {
     if (!moving) this.control.show(reading?.requested ?? reading?.kernel ?? null);
     const { scale } = this.control;
     this.tick.hidden = !scale || typeof reading?.effective !== "number" || reading.effective > scale.high;
-    if (!this.tick.hidden) this.tick.style.left = `${scale.toPosition(reading.effective) / (STEPS / 100)}%`;
+    if (!this.tick.hidden) this.tick.style.left = `calc(7px + (100% - 16px) * ${scale.toPosition(reading.effective) / STEPS})`;
   }
 
   /** what is in use now, in the limit's own unit */

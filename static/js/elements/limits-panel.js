@@ -20,7 +20,7 @@ class LimitsPanel extends HTMLElement {
 
   async open({ id, limits_table: table }) {
     this.path = `/containers/${encodeURIComponent(id)}/limits`;
-    this.id = id;
+    this.container = id;
     this.replaceChildren(skeleton(9));
     let readings;
     try {
@@ -80,7 +80,7 @@ class LimitsPanel extends HTMLElement {
   }
 
   #drawUse() {
-    const stats = store.stats.get(this.id);
+    const stats = store.stats.get(this.container);
     for (const [name, slider] of this.#sliders) if (USES[name]) slider.showUse(stats?.[USES[name]]);
   }
 }

@@ -90,7 +90,7 @@ class NamespaceGraph extends HTMLElement {
 
   #node({ node, type, x, y, kind, members }) {
     const said = { initial: "the host's", shared: `shared by ${members.map((member) => member.name).join(", ")}`, private: `of ${members[0]?.name}` }[kind];
-    const group = svg("g", { class: `ns ${kind}`, "data-ns": type, "data-node": node.id, "data-testid": "ns-node", "data-inode": node.inode, "data-type": type, transform: `translate(${x - SIZE.node / 2} ${y - SIZE.height / 2})`, role: "button", tabindex: "-1", "aria-pressed": "false", "aria-label": `${NAMESPACE_LABELS[type]} namespace ${node.inode}, ${said}` },
+    const group = svg("g", { class: `ns ${kind}`, "data-ns": type, "data-node": node.id, "data-testid": "ns-node", "data-inode": node.inode, "data-type": type, transform: `translate(${x - SIZE.node / 2} ${y - SIZE.height / 2})`, role: "button", tabindex: "-1", "aria-pressed": "false", "aria-label": `${NAMESPACE_LABELS[type]} namespace ${node.inode}${members.length > 1 ? ` ×${members.length}` : ""}, ${said}` },
       svg("title", null, `${type}:[${node.inode}] ${said}`),
       svg("rect", { width: SIZE.node, height: SIZE.height, rx: 5 }),
       svg("text", { x: 8, y: 16 }, node.inode),

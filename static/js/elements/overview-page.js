@@ -104,8 +104,9 @@ class OverviewPage extends HTMLElement {
     const running = all.filter(living);
     this.none.hidden = all.length > 0 || !store.loaded;
     this.full.hidden = !this.none.hidden;
-    setText(this.tiles.running.value, String(running.length));
-    setText(this.tiles.running.note, `${running.filter((container) => container.engine === "raw").length} raw · ${running.filter((container) => container.engine === "docker").length} docker · ${all.length - running.length} stopped`);
+    const count = (test) => all.filter(test).length;
+    setText(this.tiles.running.value, String(count((container) => container.state === "running")));
+    setText(this.tiles.running.note, `${count((container) => container.state === "paused")} paused · ${all.length - running.length} stopped · ${count((container) => container.engine === "raw")} raw · ${count((container) => container.engine === "docker")} docker`);
     const groups = [...store.groups].filter(([, members]) => members.length > 1).sort(([a], [b]) => NAMESPACE_TYPES.indexOf(a.split(":")[0]) - NAMESPACE_TYPES.indexOf(b.split(":")[0]));
     this.shared.replaceChildren(...(groups.length ? groups.slice(0, TOP).map(([key, members]) => {
       const [type, inode] = key.split(":");

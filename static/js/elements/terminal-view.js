@@ -29,7 +29,6 @@ class TerminalView extends HTMLElement {
   #typed = false;
 
   async open({ id, name }) {
-    this.id = "";
     this.container = id;
     this.dataset.testid = "terminal";
     this.status = h("span", { class: "badge", "data-testid": "terminal-status" }, "connecting");
@@ -41,8 +40,8 @@ class TerminalView extends HTMLElement {
     this.replaceChildren(
       h("header", null, icon("terminal"), h("b", { class: "clip" }, name), this.status, this.size, h("span", { class: "grow" }), this.find,
         tool("search", "Search the output (Ctrl Shift F)", () => this.#toggleFind()),
-        h("button", { type: "button", class: "tiny bare", "aria-label": "Smaller text", on: { click: () => this.#font(-1) } }, "A−"),
-        h("button", { type: "button", class: "tiny bare", "aria-label": "Larger text", on: { click: () => this.#font(1) } }, "A+"),
+        h("button", { type: "button", class: "tiny bare", "aria-label": "A− smaller text", on: { click: () => this.#font(-1) } }, "A−"),
+        h("button", { type: "button", class: "tiny bare", "aria-label": "A+ larger text", on: { click: () => this.#font(1) } }, "A+"),
         tool("popout", "Own window", () => this.#popOut()),
         h("button", { type: "button", class: "tiny", "data-testid": "terminal-new", on: { click: () => this.#restart() } }, "New shell")),
       this.screen, this.end);
