@@ -49,10 +49,11 @@ class RawEngine:
     async def open(self, changed: Changed) -> None:
         """Find out what became of everything, whatever was killed when, and adopt what runs."""
         self._changed = changed
-        await asyncio.to_thread(images.ensure_busybox, self._images)
+        records, broken = self._store.load()
+        in_use = any(record.spec.image == "busybox" for record in records)
+        await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use)
         self._runner.network = await asyncio.to_thread(open_network, self._tag, f"{self._data}/state/network.json")
         await self._runner.keeper.open()
-        records, broken = self._store.load()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._undo(name)
@@ -333,10 +334,10 @@ class RawEngine:
             for image in found
         ]
 
-    def assert_network(self) -> None:
+    async def assert_network(self) -> None:
         """Docker has (re)started and may have closed the forward chain."""
         if self._runner.network is not None:
-            self._runner.network.assert_rules()
+            await asyncio.to_thread(self._runner.network.assert_rules)
 
     def security(self, container_id: str) -> dict[str, Any]:
         return raw_view.security_facts(self._find(container_id).record)

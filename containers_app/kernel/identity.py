@@ -216,12 +216,15 @@ class UseStreams(Operation):
 
 
 def receive_fds(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """One datagram and its descriptors, each close-on-exec."""
-    # Not socket.recv_fds, which ignores its flags (Python 3.11): the descriptors would be inherited.
-    data, ancillary, flags, _ = connection.recvmsg(size, socket.CMSG_LEN(most * 4), socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i", b"".join(payload for level, kind, payload in ancillary if (level, kind) == _RIGHTS))
+    """One datagram and its descriptors, each close-on-exec (``socket.recv_fds`` drops its flags in Python 3.11)."""
+    space = socket.CMSG_SPACE(most * 4)
+    data, ancillary, flags, _ = connection.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds += struct.unpack(f"={len(payload) // 4}i", payload[: len(payload) // 4 * 4])
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         for fd in fds:
             os.close(fd)
         raise OSError(90, "a message was longer than its bound")
-    return data, list(fds)
+    return data, fds

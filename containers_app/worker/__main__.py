@@ -128,7 +128,7 @@ async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
         up, was_up = docker.status().available and not was_up, docker.status().available
         if up:
             try:
-                raw.assert_network()
+                await raw.assert_network()
             except TerrariumError as error:
                 _log.warning("the network's rules: %s", error.message)
 

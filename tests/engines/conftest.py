@@ -58,7 +58,7 @@ class Home:
         )  # fmt: skip
 
 
-def wait_until(condition: object, seconds: float = 5.0) -> None:
+def wait_until(condition: object, seconds: float = 60.0) -> None:
     """Poll a cheap condition until it holds, at most so long."""
     import time
 
@@ -69,7 +69,7 @@ def wait_until(condition: object, seconds: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-async def until(condition: object, seconds: float = 5.0) -> None:
+async def until(condition: object, seconds: float = 30.0) -> None:
     assert callable(condition)
     async with asyncio.timeout(seconds):
         while not condition():
