@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import EngineUnavailable, KernelRefused, TerrariumError, Unsupported
+from ..errors import EngineUnavailable, KernelRefused, Unsupported
 from .base import ExecResult
 from .docker_client import DockerClient
 
@@ -68,10 +68,10 @@ async def execute(client: DockerClient, container: str, argv: tuple[str, ...], t
             while data := await loop.sock_recv(stream, 1 << 16):
                 outputs.feed(data)
     except TimeoutError:
-        await _kill(client, created["Id"])
-        raise KernelRefused(
-            f"{argv[0]} did not end within {timeout:g} seconds and was killed.", code="timed_out", hint="Use a terminal."
-        ) from None
+        if await _kill(client, created["Id"]):
+            raise KernelRefused(
+                f"{argv[0]} did not end within {timeout:g} seconds and was killed.", code="timed_out", hint="Use a terminal."
+            ) from None
     except OSError as error:
         raise EngineUnavailable("Docker closed the connection before the command ended.") from error
     finally:
@@ -90,15 +90,40 @@ async def _settled(client: DockerClient, exec_id: str) -> Mapping[str, Any]:
     return found
 
 
-async def _kill(client: DockerClient, exec_id: str) -> None:
-    """SIGKILL its first process. It runs on when the daemon is remote or does not tell the pid."""
+async def _kill(client: DockerClient, exec_id: str) -> bool:
+    """SIGKILL its first process, and see it end; the daemon must be local for that. False: it had ended, only its outputs
+    were still held open by what it left behind."""
+    if not (await _started(client, exec_id)).get("Running"):
+        return False
+    pidfd = await _pidfd(client, exec_id)
+    if pidfd is None:
+        return True
+    _send(pidfd, signal.SIGKILL)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
     try:
-        pidfd = await _pidfd(client, exec_id)
-    except TerrariumError:
-        return
-    if pidfd is not None:
-        _send(pidfd, signal.SIGKILL)
+        async with asyncio.timeout(1.0):  # longer only in uninterruptible sleep
+            await ended.wait()
+    except TimeoutError:
+        return True
+    finally:
+        loop.remove_reader(pidfd)
         os.close(pidfd)
+    return True
+
+
+async def _started(client: DockerClient, exec_id: str) -> Mapping[str, Any]:
+    """Wait until it runs or has ended (``Running`` tells): the stream opens before the program runs."""
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    wait = 0.002
+    while True:
+        found: dict[str, Any] = await client.call(lambda sdk: sdk.exec_inspect(exec_id))
+        if found.get("Pid") if found.get("Running") else found.get("ExitCode") is not None:
+            return found
+        if asyncio.get_running_loop().time() > deadline:
+            raise EngineUnavailable("Docker did not start the program in time.", hint="It may be busy; try again.")
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, 0.1)
 
 
 async def _pidfd(client: DockerClient, exec_id: str) -> int | None:
@@ -192,33 +217,21 @@ async def open_terminal(
     stream = await client.stream("POST", f"/exec/{exec_id}/start", {"Detach": False, "Tty": True}, upgrade=True)
     try:
         terminal = DockerTerminal(client, exec_id, stream.fileno())
-        if await _started(client, exec_id, argv):
+        found = await _started(client, exec_id)
+        if found.get("Running"):
             await terminal.resize(rows, columns)
             if (pidfd := await _pidfd(client, exec_id)) is not None:
                 hang_ups.watch(terminal.fd, pidfd)
+        elif found.get("ExitCode") in _NOT_STARTED:
+            raise _no_such_program(argv)
     except BaseException:
         stream.close()
         raise
-    stream.detach()
+    stream.detach()  # when it has ended already, what it said is still to be read
     return terminal
 
 
-async def _started(client: DockerClient, exec_id: str, argv: tuple[str, ...]) -> bool:
-    """Wait until it runs: a resize before that is refused. False when it has ended already; its output is in the stream."""
-    deadline = asyncio.get_running_loop().time() + _START_SECONDS
-    wait = 0.002
-    while True:
-        found = await client.call(lambda sdk: sdk.exec_inspect(exec_id))
-        if found.get("Running") and found.get("Pid"):
-            return True
-        if (code := found.get("ExitCode")) is not None and not found.get("Running"):
-            break
-        if asyncio.get_running_loop().time() > deadline:
-            raise EngineUnavailable("Docker did not start the terminal in time.", hint="It may be busy; try again.")
-        await asyncio.sleep(wait)
-        wait = min(wait * 2, 0.1)
-    if code not in _NOT_STARTED:
-        return False
+def _no_such_program(argv: tuple[str, ...]) -> Unsupported:
     if not argv:
-        raise Unsupported("This container has no shell.", hint="Its image has neither bash nor sh; run another program in it.")
-    raise Unsupported(f"{argv[0]} could not be started.", hint="It must be a program in the image.")
+        return Unsupported("This container has no shell.", hint="Its image has neither bash nor sh; run another program in it.")
+    return Unsupported(f"{argv[0]} could not be started.", hint="It must be a program in the image.")

@@ -22,7 +22,8 @@ _RAW_HINT = "Use a raw sandbox for that."
 def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) -> dict[str, Any]:
     """What `docker run` would send. Unsupported says which part Docker can't do.
 
-    The spec's defaults for cwd ("/") and user ("0:0") leave the image's own in force, as `docker run` does.
+    The spec's defaults leave Docker's in force, as `docker run` does: the image's cwd ("/") and user ("0:0"), the daemon's user
+    namespace ("private") and, as Docker has no others, the host's time namespace ("private"). The container then tells the truth.
     """
     host: dict[str, Any] = {
         **docker_limits.record(spec.limits, dict(spec.limits), {}, cpus),
@@ -54,13 +55,10 @@ def _namespaces(asked: Namespaces, resolve: Resolve) -> dict[str, str]:
     for kind, mode in asked.items():
         if mode.startswith("path:"):
             raise Unsupported(f"Docker can't join a {kind} namespace by its path.", hint=_RAW_HINT)
-    for kind, mode in (("uts", asked.uts), ("mnt", asked.mnt), ("user", asked.user), ("cgroup", asked.cgroup)):
-        if mode.startswith("container:"):
+        if mode.startswith("container:") and kind not in ("pid", "net", "ipc"):
             raise Unsupported(f"Docker can't share the {kind} namespace of another container.", hint=_RAW_HINT)
     if asked.mnt != "private":
         raise Unsupported("Docker always makes a mount namespace of its own.", hint=_RAW_HINT)
-    if asked.time != "host":
-        raise Unsupported("Docker has no time namespaces.", hint=_RAW_HINT)
     found = {"NetworkMode": _shared(asked.net, resolve), "IpcMode": _shared(asked.ipc, resolve)}
     if asked.net == "private":
         found["NetworkMode"] = "none"  # a network namespace with nothing but lo

@@ -33,6 +33,16 @@ async def test_without_a_daemon_it_opens_and_says_so(tmp_path: Path) -> None:
             await engine.create(docker_spec("x"), "ann")
 
 
+async def test_without_a_url_it_waits_for_docker_to_be_installed(
+    daemon: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_list, "DEFAULT_URL", f"unix://{tmp_path}/docker.sock")
+    async with opened("") as (engine, _):
+        assert engine.status().detail == "There is no Docker on this host." and "docker.io" in engine.status().hint
+        os.symlink(daemon.url.removeprefix("unix://"), tmp_path / "docker.sock")
+        await until(lambda: engine.status().available, 2.0)
+
+
 async def test_a_stale_socket_is_no_daemon(tmp_path: Path) -> None:
     import socket
 
