@@ -74,7 +74,10 @@ async def _look_up(visitor: Visitor, reference: str, fresh: bool) -> Container:
         found = known.get(reference) or _resolve_or_none(visitor, reference, list(known.all()))
     if found is not None and not fresh:
         return found
-    return await _ask(protocol.GetContainer(found.id if found is not None else reference), Container)
+    try:
+        return await _ask(protocol.GetContainer(found.id if found is not None else reference), Container)
+    except NotFound:
+        raise _not_found(reference) from None  # in the words for what may not be seen: nobody can tell the two apart
 
 
 def _resolve_or_none(visitor: Visitor, reference: str, containers: list[Container]) -> Container | None:

@@ -282,15 +282,12 @@ def parse_container(raw: object) -> ContainerSpec:
             "A container is described by a JSON object.", hint='For example {"name": "web-1", "image": "busybox"}.'
         )
     fields: dict[str, Any] = dict(raw)
-    fields["limits"] = {k: v for k, v in parse_limits(fields.get("limits") or {}).items() if v is not None}
-    fields["mounts"] = (
-        [
-            {**m, "size": parse_size(m["size"])} if isinstance(m, Mapping) and m.get("size") else m
-            for m in (fields["mounts"] if isinstance(fields.get("mounts"), (list, tuple)) else [])
-        ]
-        if fields.get("mounts") is not None
-        else []
-    )
+    limits = parse_limits({} if fields.get("limits") is None else fields["limits"])
+    fields["limits"] = {name: value for name, value in limits.items() if value is not None}
+    mounts = [] if fields.get("mounts") is None else fields["mounts"]
+    if isinstance(mounts, (list, tuple)):  # what is no list is refused below
+        mounts = [{**m, "size": parse_size(m["size"])} if isinstance(m, Mapping) and m.get("size") else m for m in mounts]
+    fields["mounts"] = mounts
     try:
         spec = msgspec.convert(fields, ContainerSpec)
     except msgspec.ValidationError as error:

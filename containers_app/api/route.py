@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +18,8 @@ from ..responses import InternalError, MethodNotAllowed, answer, failure
 from ..visitors import Visitor
 from .border import read_body, typed
 from .shapes import NoQuery
+
+View = Callable[..., Awaitable[HttpResponse]]
 
 _log = logging.getLogger(__name__)
 
@@ -57,17 +59,14 @@ class Route:
         return answer(result, self.status)
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """The view of one path."""
+def endpoint(routes: dict[str, Route]) -> View:
+    """The view of one path, from its method → route."""
+    allowed = ", ".join(sorted(routes))
 
-    routes: dict[str, Route] = field(default_factory=dict)
-
-    async def __call__(self, request: HttpRequest, **variables: str) -> HttpResponse:
+    async def view(request: HttpRequest, **variables: str) -> HttpResponse:
         method = "GET" if request.method == "HEAD" else request.method or ""
-        route = self.routes.get(method)
+        route = routes.get(method)
         if route is None:
-            allowed = ", ".join(sorted(self.routes))
             refused = failure(MethodNotAllowed(f"{method[:20]} is not possible here.", hint=f"Possible: {allowed}."))
             refused["Allow"] = allowed
             return refused
@@ -78,6 +77,8 @@ class Endpoint:
         except Exception:
             _log.exception("%s %s failed", route.method, route.path)
             return failure(InternalError("The panel made a mistake.", hint="The log of the web process says more."))
+
+    return view
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:

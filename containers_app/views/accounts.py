@@ -46,6 +46,7 @@ async def log_in(request: Any) -> HttpResponse:
     throttle.succeeded(username, address)
     if request.visitor is not None:
         await accounts.end_visit(request.visitor)
+        await request.session.aflush()  # the same user, too, gets a new key
     await alogin(request, user)
     await accounts.note_log_in(user, address)
     return HttpResponseRedirect("/password/" if user.must_change_password else target)
@@ -74,7 +75,7 @@ async def log_out(request: Any) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 async def password(request: Any) -> HttpResponse:
     """Forced, without the old one, after a log-in with a one-time password; else at will."""
-    user = await request.auser()
+    user = request.user = await request.auser()
     forced = user.must_change_password
     make = NewPasswordForm if forced else PasswordChangeForm
     form = make(user, request.POST if request.method == "POST" else None)

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
 from .. import services
-from ..errors import Conflict, NotFound, TerrariumError
+from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
 from . import errors
@@ -58,7 +58,7 @@ async def container(request: Any, reference: str, tab: str = "overview") -> Http
         found = await services.get_container(request.visitor, reference)
     except NotFound as error:
         raise Http404(error.message) from None
-    except Conflict as error:
+    except TerrariumError as error:
         return errors.render_error(request, error)
     return await _page(request, "container", container=msgspec.to_builtins(found), tab=tab, limits_table=LIMITS_TABLE)
 

@@ -1,0 +1,195 @@
+import asyncio
+import json
+
+import pytest
+
+from containers_app import mirror, visitors
+from containers_app.models import ApiToken
+
+from .conftest import ORIGIN, Browser, websocket
+
+
+async def opened(browser: Browser, username: str, *topics: str):
+    """A live socket past its hello, subscribed."""
+    await browser.log_in(username)
+    socket = websocket("/ws/live/", cookie=browser.cookie)
+    assert (await socket.connect())[0]
+    assert (await socket.receive_json_from())["type"] == "hello"
+    await socket.send_json_to({"type": "subscribe", "topics": list(topics)})
+    return socket
+
+
+async def until(socket, kind, check=lambda message: True):
+    while True:
+        message = await socket.receive_json_from(timeout=3)
+        if message["type"] == kind and check(message):
+            return message
+
+
+async def test_it_begins_with_all_containers_and_goes_on_with_changes(browser, staff, worker):
+    first = worker.engine.add("first")
+    socket = await opened(browser, "staff", "containers")
+    start = await until(socket, "containers")
+    assert start["reset"] is True and [item["name"] for item in start["items"]] == ["first"]
+    second = worker.engine.add("second")
+    change = await until(socket, "containers")
+    assert "reset" not in change and [item["id"] for item in change["items"]] == [second.id]
+    await worker.engine.remove(first.id, True)
+    assert (await until(socket, "containers"))["removed"] == [first.id]
+    await socket.disconnect()
+
+
+async def test_others_see_only_what_is_theirs(browser, olga, worker):
+    worker.engine.add("staffs", owner="staff")
+    mine = worker.engine.add("olgas", owner="olga")
+    socket = await opened(browser, "olga", "containers", "events")
+    assert [item["name"] for item in (await until(socket, "containers"))["items"]] == ["olgas"]
+    hidden = worker.engine.add("staffs-2", owner="staff")
+    await worker.engine.remove(hidden.id, True)
+    worker.engine.change(mine.id, state="exited")
+    change = await until(socket, "containers")
+    assert [item["id"] for item in change["items"]] == [mine.id] and change["removed"] == []
+    assert (await until(socket, "event"))["container"] == mine.id
+    await socket.disconnect()
+
+
+async def test_stats_come_with_their_columns_and_stop_when_nobody_looks(browser, staff, worker):
+    socket = await opened(browser, "staff", "stats")
+    frame = await until(socket, "stats")
+    assert frame["columns"][:3] == ["cpu", "memory", "pids"] and frame["host"]["cpus"] > 0
+    await socket.send_json_to({"type": "subscribe", "topics": ["containers"]})
+    await until(socket, "containers")
+    for _ in range(200):
+        if worker.live.latest is None:
+            break
+        await asyncio.sleep(0.01)
+    assert worker.live.latest is None
+    await socket.disconnect()
+
+
+async def test_a_frame_is_encoded_once_for_all_of_one_audience(browser, staff, worker):
+    from containers_app.consumers import live
+
+    first, second = await opened(browser, "staff", "stats"), await opened(Browser(), "staff", "stats")
+    await until(first, "stats")
+    await until(second, "stats")
+    assert list(live._shared._frames) == ["staff"]
+    await first.disconnect()
+    await second.disconnect()
+
+
+async def test_it_says_when_the_worker_goes_and_comes(browser, staff, worker):
+    socket = await opened(browser, "staff", "containers")
+    await until(socket, "containers")
+    await worker.server.close()
+    assert (await until(socket, "worker"))["up"] is False
+    worker.engine.add("while-away")
+    await worker.open()
+    assert (await until(socket, "worker"))["up"] is True
+    assert [item["name"] for item in (await until(socket, "containers", lambda m: m.get("reset")))["items"]] == ["while-away"]
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "", "null", "http://evil.example", "https://testserver.evil.example", "http://testserver:81", "ftp://testserver", "testserver"]
+)  # fmt: skip
+async def test_a_foreign_origin_is_refused(browser, staff, worker, origin):
+    await browser.log_in("staff")
+    socket = websocket("/ws/live/", cookie=browser.cookie, origin=origin)
+    await socket.connect()
+    assert (await socket.receive_output())["code"] == 4401
+
+
+async def test_without_a_session_it_is_refused(worker, fresh):
+    for cookie in ("", "nonsense", "terrarium_8000_session=guess", "a=b; \x00"):
+        socket = websocket("/ws/live/", cookie=cookie)
+        await socket.connect()
+        assert (await socket.receive_output())["code"] == 4401
+
+
+async def test_a_foreign_host_name_is_refused(browser, staff, worker):
+    await browser.log_in("staff")
+    socket = websocket("/ws/live/", cookie=browser.cookie, origin="http://evil.example", host="evil.example")
+    await socket.connect()
+    assert (await socket.receive_output())["code"] == 4401
+
+
+async def test_a_token_needs_no_origin(staff, worker):
+    from asgiref.sync import sync_to_async
+
+    token = (await sync_to_async(ApiToken.issue)(staff, "test"))[1]
+    socket = websocket("/ws/live/", token=token, origin=None)
+    assert (await socket.connect())[0]
+    assert (await socket.receive_json_from())["user"] == "staff"
+    await socket.disconnect()
+
+
+async def test_a_user_made_inactive_elsewhere_is_let_go_at_the_next_event(browser, olga, worker, monkeypatch):
+    monkeypatch.setattr(visitors, "KEEP", 0.0)
+    container = worker.engine.add("olgas", owner="olga")
+    socket = await opened(browser, "olga", "containers")
+    await until(socket, "containers")
+    olga.is_active = False
+    await olga.asave()
+    visitors.forget()
+    worker.engine.change(container.id, state="exited")
+    assert (await socket.receive_output())["code"] == 4401
+    await socket.disconnect()
+
+
+async def test_a_lost_role_shows_less_from_the_next_event_on(browser, staff, worker, monkeypatch):
+    monkeypatch.setattr(visitors, "KEEP", 0.0)
+    worker.engine.add("olgas", owner="olga")
+    socket = await opened(browser, "staff", "containers")
+    assert len((await until(socket, "containers"))["items"]) == 1
+    staff.is_staff = False
+    await staff.asave()
+    visitors.forget()
+    worker.engine.add("more", owner="olga")
+    assert (await until(socket, "containers"))["items"] == []
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"type":"x"}', '{"type":"subscribe","topics":["nope"]}', '{"type":"subscribe","topics":5}', "[" * 5000]
+)
+async def test_nonsense_ends_the_socket_and_nothing_else(browser, staff, worker, text):
+    await browser.log_in("staff")
+    socket = websocket("/ws/live/", cookie=browser.cookie, origin=ORIGIN)
+    await socket.connect()
+    await socket.receive_json_from()
+    await socket.send_to(text_data=text)
+    assert (await socket.receive_output())["type"] == "websocket.close"
+    assert (await browser.get("/containers/")).status_code == 200
+
+
+async def test_a_browser_that_does_not_keep_up_gets_the_newest_only(browser, staff, worker):
+    from containers_app.consumers.live import LiveSocket
+
+    await browser.log_in("staff")
+    visitor = await visitors.by_session(browser.session)
+    assert visitor is not None
+    sent: list[dict] = []
+
+    async def send(message):
+        sent.append(message)
+
+    await mirror.current().ready()
+    socket = LiveSocket(visitor, send)
+    socket._flow.pauseProducing()
+    arrived: asyncio.Queue = asyncio.Queue()
+    running = asyncio.create_task(socket.run(arrived.get))
+    arrived.put_nowait({"type": "websocket.receive", "text": json.dumps({"type": "subscribe", "topics": ["containers"]})})
+    await asyncio.sleep(0)
+    for number in range(50):
+        worker.engine.add(f"web-{number}")
+        await asyncio.sleep(0.001)
+    while len(list(mirror.current().all())) < 50:
+        await asyncio.sleep(0.001)
+    assert len(sent) == 1  # hello
+    socket._flow.resumeProducing()
+    while len(sent) < 2:
+        await asyncio.sleep(0.001)
+    assert len(json.loads(sent[1]["text"])["items"]) == 50
+    arrived.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await running
