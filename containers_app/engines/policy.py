@@ -170,10 +170,10 @@ def check_namespace_paths(policy: Policy, spec: ContainerSpec) -> None:
     for kind, mode in spec.namespaces.items():
         if not mode.startswith("path:"):
             continue
-        path = os.path.realpath(mode.removeprefix("path:"))
-        if not path.startswith("/run/"):
-            raise PolicyRefused("Namespaces by path must lie under /run.", hint="For example path:/run/netns/blue.")
+        path = os.path.normpath(mode.removeprefix("path:"))
         try:
+            if not path.startswith(("/run/", "/var/run/")) or not os.path.realpath(path).startswith("/run/"):
+                raise PolicyRefused("Namespaces by path must lie under /run.", hint="For example path:/run/netns/blue.")
             same = os.stat(path).st_ino == namespaces.initial().get(kind)
         except OSError as error:
             raise InvalidInput(
@@ -188,8 +188,8 @@ def check_bind_paths(policy: Policy, spec: ContainerSpec) -> None:
     for mount in spec.mounts:
         if mount.type != "bind":
             continue
-        for path in (os.path.normpath(mount.source), os.path.realpath(mount.source)):
-            if not any(_within(path, os.path.realpath(allowed)) for allowed in policy.allow.bind_paths):
+        for path in (os.path.normpath(mount.source), _resolved(mount.source)):
+            if not any(_within(path, _resolved(allowed)) for allowed in policy.allow.bind_paths):
                 raise PolicyRefused(
                     f"This host does not let {mount.source} be mounted into containers.",
                     hint="Ask root to add it to bind_paths in policy.toml.",
@@ -236,6 +236,14 @@ POLICY_CHECKS: tuple[Callable[[Policy, ContainerSpec], None], ...] = (
     check_user_namespace, check_host_namespaces, check_namespace_paths, check_bind_paths, check_capabilities,
     check_seccomp, check_largest_limits,
 )  # fmt: skip
+
+
+def _resolved(path: str) -> str:
+    """Where it leads; what may not be looked at (links in /proc) leads to nowhere that is allowed."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return ""
 
 
 def _within(path: str, directory: str) -> bool:
