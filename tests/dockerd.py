@@ -65,7 +65,7 @@ class Dockerd:
                     file.write_text((root / name).read_text())
 
         self._shell = subprocess.Popen(
-            ["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, encoding="utf-8"
+            ["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         )
 
     def start(self) -> None:
