@@ -15,6 +15,8 @@ import secrets
 import time
 from typing import Any
 
+import msgspec
+
 from ..errors import Conflict, InvalidInput, NotFound, TerrariumError
 from ..kernel import images, resolver
 from ..kernel.cgroups import Cgroups
@@ -118,7 +120,8 @@ class RawEngine:
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         check_spec(self._policy, spec)
         raw_plan.check_possible(spec)
-        images.get_image(self._images, spec.image)
+        image = images.get_image(self._images, spec.image)
+        spec = msgspec.structs.replace(spec, command=spec.command or image.command)
         if any(sandbox.record.spec.name == spec.name for sandbox in self._sandboxes.values()):
             raise Conflict(f"There is a sandbox called “{spec.name}” already.", hint="Choose another name.", code="name_taken")
         sandbox = Sandbox(self._new_record(spec, owner))

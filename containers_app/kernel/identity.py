@@ -5,7 +5,6 @@ Standard library only; the keeper runs this. Sources: user_namespaces(7), cgroup
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
 import socket

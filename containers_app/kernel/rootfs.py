@@ -255,7 +255,7 @@ class MountDev(Operation):
     def describe(self) -> list[str]:
         lines = ["mount -t tmpfs -o nosuid,noexec,mode=755,size=64k dev $ROOT/dev"]
         lines.append(f"for d in {' '.join(DEVICES)}; do touch $ROOT/dev/$d; mount --bind /dev/$d $ROOT/dev/$d; done")
-        lines += [f"ln -s {target} $ROOT/dev/{name}" for name, target in DEVICE_LINKS.items()]
+        lines.append(" && ".join(f"ln -s {target} $ROOT/dev/{name}" for name, target in DEVICE_LINKS.items()))
         lines.append("mkdir $ROOT/dev/pts $ROOT/dev/shm" + (" $ROOT/dev/mqueue" if self.own_ipc else ""))
         lines.append("mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts $ROOT/dev/pts")
         lines.append("mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m shm $ROOT/dev/shm")
@@ -320,8 +320,10 @@ class HidePaths(Operation):
 
     def describe(self) -> list[str]:
         return [
-            f"test -d $ROOT{p} && mount -t tmpfs -o ro,size=0 masked $ROOT{p} || mount --bind /dev/null $ROOT{p}"
-            for p in self.paths
+            f"for p in {' '.join(self.paths)}; do",
+            "  if [ -d $ROOT$p ]; then mount -t tmpfs -o ro,size=0 masked $ROOT$p",
+            "  elif [ -e $ROOT$p ]; then mount --bind /dev/null $ROOT$p; fi",
+            "done",
         ]
 
 
@@ -349,7 +351,7 @@ class ProtectPaths(Operation):
                 os.close(place)
 
     def describe(self) -> list[str]:
-        return [f"mount --bind -o ro $ROOT{path} $ROOT{path}" for path in self.paths]
+        return [f"for p in {' '.join(self.paths)}; do mount --bind -o ro $ROOT$p $ROOT$p; done"]
 
 
 @dataclass(frozen=True, slots=True)
