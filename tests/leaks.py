@@ -77,7 +77,12 @@ class Watch:
         homes = {line.split(":")[5].removesuffix("/web") for line in _lines("/etc/passwd") if line.startswith("terrarium")}
         datas = {match[1] for _pid, line in _command_lines() if (match := re.search(r"--data (\S+)", line))}
         foreign = {place for place in homes | datas if not place.startswith(f"{self.base}/")}
-        return {hashlib.sha256(place.encode()).hexdigest()[:6] for place in foreign}
+        return {hashlib.sha256(place.encode()).hexdigest()[:6] for place in foreign} | self._foreign_docker_tags()
+
+    def _foreign_docker_tags(self) -> set[str]:
+        """Of another test run's Docker daemon, which carries its tag in its bridge's name."""
+        bridges = {pid: match[1] for pid, line in _command_lines() if (match := re.search(r"--bridge tr([0-9a-f]{6})-d", line))}
+        return {tag for pid, tag in bridges.items() if pid not in descendants()}
 
 
 def descendants() -> set[int]:

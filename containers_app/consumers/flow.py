@@ -21,6 +21,7 @@ class Flow:
     def begin(self) -> None:
         """Once the socket is accepted."""
         if self._protocol is not None and self._protocol.transport is not None:
+            self._protocol.transport.unregisterProducer()  # the HTTP channel that the websocket grew out of still has it
             self._protocol.registerProducer(self, True)
 
     def end(self) -> None:
