@@ -74,13 +74,13 @@ class Live:
         subscription = self._subscriptions.setdefault(subscriber, _Subscription())
         new = wanted - subscription.topics
         subscription.topics |= wanted
-        if "containers" in new:
-            self.registry.publish()
-            subscriber.push(self._containers_frame(self.registry.ids(), reset=True))
         if "events" in new:
             subscription.last_event = self.registry.events.last_sequence
         if "stats" in new and self._ticker is None:
             self._ticker = asyncio.create_task(self._tick(), name="stats")
+        if "containers" in new:  # last: a peer that is gone is found out, and unsubscribed, by being sent something
+            self.registry.publish()
+            subscriber.push(self._containers_frame(self.registry.ids(), reset=True))
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self._subscriptions.pop(subscriber, None)

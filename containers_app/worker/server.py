@@ -156,7 +156,7 @@ class Connection:
             if isinstance(command, protocol.Subscribe):
                 check_topics(command.topics)
                 self._send(protocol.frame(Reply(request.id, msgspec.Raw(_encode(None)))))
-                return self._live.subscribe(self, command.topics)
+                return self._live.subscribe(self, command.topics) if self._open else None
             result = await self._handle(command)
             if isinstance(result, WithDescriptor):
                 descriptor, result = result.descriptor, result.result

@@ -8,6 +8,7 @@ import pytest
 from containers_app.spec import LimitReading
 from containers_app.worker import protocol, server
 from containers_app.worker.protocol import Container, ContainersChanged, Event, StatsFrame
+from tests.worker.conftest import RawPeer
 from tests.worker.test_client import SLEEPER
 
 decode = msgspec.msgpack.decode
@@ -125,6 +126,19 @@ async def test_stats_are_sampled_only_while_somebody_looks(site, client):
     async with asyncio.timeout(2):
         while site.live.latest is not None:
             await asyncio.sleep(0.01)
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "stats"]
+
+
+async def test_a_subscriber_that_has_already_gone_is_not_kept(site, engine):
+    async with RawPeer(site.path) as peer:
+        await peer.greet()
+        body = msgspec.Raw(msgspec.msgpack.encode(protocol.Subscribe(("containers", "stats", "events"))))
+        await peer.send(protocol.frame(protocol.Request(1, body)))
+    async with asyncio.timeout(2):
+        while site.server._connections:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    assert not site.live._subscriptions
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "stats"]
 
 
