@@ -13,12 +13,13 @@ export function openMenu(container, anchor) {
     run();
   };
   const item = (text, symbol, run, { key = "", danger = false } = {}) => h("button", { type: "button", role: "menuitem", class: danger ? "danger" : null, tabindex: "-1", on: { click: done(run) } }, icon(symbol), h("span", { class: "grow" }, text), key ? h("kbd", null, key) : null);
+  const act = (name) => item(ACTIONS[name].label, ACTIONS[name].icon, () => perform(container.id, name), ACTIONS[name]);
   const menu = h("div", { class: "popover", role: "menu", popover: "auto", "aria-label": `Actions for ${container.name}`, "data-testid": "action-menu" },
-    available(container).map((name) => item(ACTIONS[name].label, ACTIONS[name].icon, () => perform(container.id, name), ACTIONS[name])),
-    TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))));
+    available(container).filter((name) => name !== "remove").map(act), h("hr"),
+    TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))), h("hr"), act("remove"));
   menu.addEventListener("toggle", (event) => event.newState === "closed" && close());
   menu.addEventListener("keydown", (event) => {
-    const items = [...menu.children];
+    const items = [...menu.querySelectorAll("button")];
     const at = items.indexOf(document.activeElement);
     const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
     if (next !== undefined) {

@@ -21,6 +21,7 @@ export function rangeBox(row, { maximum, testid, onInput, onChange }) {
   const slider = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": row.label, "data-testid": testid });
   const box = h("input", { type: "text", inputmode: row.kind === "size" ? "text" : "decimal", "aria-label": `${row.label}, as a number`, placeholder: "no limit", spellcheck: "false", autocomplete: "off", "data-testid": `${testid}-number` });
   let current = null;
+  let sent = null; // text that was taken already: Enter and then leaving the box is one change
 
   function show(value) {
     current = value;
@@ -39,6 +40,8 @@ export function rangeBox(row, { maximum, testid, onInput, onChange }) {
     onInput?.(value);
   }
   function typed() {
+    if (box.value === sent) return;
+    sent = box.value;
     const value = parseLimit(row.kind, box.value);
     if (value === undefined) {
       box.setAttribute("aria-invalid", "true");
@@ -69,6 +72,7 @@ export function rangeBox(row, { maximum, testid, onInput, onChange }) {
     event.preventDefault();
     step(direction, event.key.startsWith("Page") ? LARGE_STEP : 1);
   });
+  box.addEventListener("input", () => { sent = null; });
   box.addEventListener("change", typed);
   box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;

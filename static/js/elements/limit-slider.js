@@ -10,7 +10,7 @@ const SETTLED = 1500; // ms after the last move from which the next one is a new
 
 class LimitSlider extends HTMLElement {
   #before;
-  #moved = 0;
+  #moved = -Infinity;
   #reading = null;
 
   /** row of the table of limits, its present reading */
@@ -60,7 +60,7 @@ class LimitSlider extends HTMLElement {
     this.control.show(value);
     this.#send(value);
     if (isUndo) this.undo.disabled = true;
-    this.#moved = 0;
+    this.#moved = -Infinity;
   }
 
   /** moving: the reader is ahead of this answer, so the thumb stays where they hold it */

@@ -5,6 +5,8 @@ import { h, icon, svg } from "../dom.js";
 import { SIZE, layout } from "../lib/graph_layout.js";
 import { NAMESPACE_LABELS } from "../lib/sharing.js";
 
+const HEADS = 38; // px
+
 function clipName(name) {
   return name.length > 20 ? `${name.slice(0, 18)}…` : name;
 }
@@ -37,12 +39,13 @@ class NamespaceGraph extends HTMLElement {
       this.#relate(node.node.id, member.id);
       this.#relate(member.id, node.node.id);
     }
+    const heads = svg("svg", { class: "heads", width: plan.width, height: HEADS, "aria-hidden": "true" }, plan.columns.map((column) => this.#head(column)));
     const root = svg("svg", { viewBox: `0 0 ${plan.width} ${plan.height}`, width: plan.width, height: plan.height, role: "group", "aria-label": "Containers and their namespaces" },
       plan.columns.map((column) => this.#column(column, plan.height)),
       plan.rows.map((row) => this.#rail(row)), plan.lanes.map((lane) => this.#lane(lane)),
       plan.rows.map((row) => this.#row(row)), plan.nodes.map((node) => this.#node(node)));
     const had = this.contains(document.activeElement);
-    this.replaceChildren(root);
+    this.replaceChildren(heads, root);
     if (this.#pinned && !this.#parts.has(this.#pinned)) this.#pin(null);
     this.#light(this.#pinned);
     const first = this.#focus && this.#parts.has(this.#focus) ? this.#focus : plan.rows[0]?.node.id;
@@ -62,9 +65,13 @@ class NamespaceGraph extends HTMLElement {
     return element;
   }
 
+  /** The names of the columns stand above the rest and stay when it is scrolled. */
+  #head({ type, x }) {
+    return svg("g", { class: "head", "data-ns": type, transform: `translate(${x - SIZE.node / 2} 8)` }, svg("title", null, NAMESPACE_LABELS[type]), svg("use", { href: `#i-ns-${type}`, width: 16, height: 16, y: 2 }), svg("text", { x: 22, y: 15 }, type));
+  }
+
   #column({ type, x }, height) {
-    const label = svg("g", { class: "head", "data-ns": type, transform: `translate(${x - SIZE.node / 2} 8)` }, svg("title", null, NAMESPACE_LABELS[type]), svg("use", { href: `#i-ns-${type}`, width: 16, height: 16, y: 2 }), svg("text", { x: 22, y: 15 }, type));
-    return svg("g", null, svg("rect", { class: "column", x: x - SIZE.column / 2, y: 0, width: SIZE.column, height, "data-ns": type }), label);
+    return svg("rect", { class: "column", x: x - SIZE.column / 2, y: 0, width: SIZE.column, height, "data-ns": type });
   }
 
   #rail(row) {
