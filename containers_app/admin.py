@@ -13,7 +13,7 @@ from .models import ApiToken, AuditEntry, User
 
 
 @admin.register(User)
-class PanelUserAdmin(UserAdmin):
+class PanelUserAdmin(UserAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     list_display = ("username", "is_staff", "is_active", "must_change_password", "last_login")
     fieldsets = (
         (None, {"fields": ("username", "password", "must_change_password")}),
@@ -28,7 +28,7 @@ class PanelUserAdmin(UserAdmin):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin):
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Tokens are made by ``create_token``, which can show them; here they are seen and taken back."""
 
     list_display = ("name", "user", "created", "last_used")
@@ -49,7 +49,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(admin.ModelAdmin):
+class AuditEntryAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("time", "username", "action", "target", "detail", "address")
     list_filter = ("action",)
     search_fields = ("username", "target", "detail")

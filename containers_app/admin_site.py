@@ -19,8 +19,8 @@ class TerrariumAdminSite(AdminSite):
         """Everyone who gets here is logged in (middleware.py), so it is for want of the staff role."""
         raise PermissionDenied
 
-    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return HttpResponseRedirect("/logout/", status=307)  # still a POST: the one way out, which also ends the sockets
 
-    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return HttpResponseRedirect("/password/")

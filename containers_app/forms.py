@@ -11,7 +11,7 @@ class LogInForm(forms.Form):
     password = forms.CharField(max_length=4096, strip=False, widget=forms.PasswordInput)
 
 
-class NewPasswordForm(SetPasswordForm):
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic only in the stubs
     """After a log-in with a one-time password, which need not be typed a second time. It can't be kept."""
 
     def clean_new_password1(self) -> str:

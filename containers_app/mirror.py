@@ -40,9 +40,9 @@ class _Identified(msgspec.Struct):
 
 _identified = msgspec.msgpack.Decoder(_Identified)
 _payloads: dict[str, msgspec.msgpack.Decoder[Message]] = {
-    "containers": msgspec.msgpack.Decoder(ContainersChanged),  # type: ignore[dict-item]
-    "stats": msgspec.msgpack.Decoder(StatsFrame),  # type: ignore[dict-item]
-    "events": msgspec.msgpack.Decoder(Event),  # type: ignore[dict-item]
+    "containers": msgspec.msgpack.Decoder(ContainersChanged),
+    "stats": msgspec.msgpack.Decoder(StatsFrame),
+    "events": msgspec.msgpack.Decoder(Event),
 }
 
 
@@ -155,7 +155,7 @@ class Mirror:
             self.latest_stats = None
 
     async def _follow(self, topics: tuple[str, ...]) -> None:
-        async with contextlib.aclosing(self.client.subscribe(topics)) as pushes:  # type: ignore[type-var]
+        async with contextlib.aclosing(self.client.subscribe(topics)) as pushes:
             async for push in pushes:
                 try:
                     self._take(push, topics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -13,7 +14,7 @@ from .static_app import App, StaticApp
 
 def build() -> App:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
-    django_application: App = get_asgi_application()
+    django_application: Any = get_asgi_application()
     # Only now: they import models, which need the set-up that get_asgi_application has done.
     from channels.routing import ProtocolTypeRouter
 
@@ -25,7 +26,8 @@ def build() -> App:
     elif settings.DEBUG:
         from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
-        http = ASGIStaticFilesHandler(django_application)
+        static: Any = ASGIStaticFilesHandler(django_application)
+        http = static
     router: App = ProtocolTypeRouter({"http": http, "websocket": websockets})
     return router
 

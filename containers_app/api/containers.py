@@ -40,7 +40,8 @@ async def get_container(call: Call) -> object:
 
 
 async def remove_container(call: Call) -> object:
-    return await services.remove_container(call.visitor, call.path["id"], call.query.force)
+    await services.remove_container(call.visitor, call.path["id"], call.query.force)
+    return None
 
 
 async def start_container(call: Call) -> object:

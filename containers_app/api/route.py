@@ -19,7 +19,7 @@ from ..visitors import Visitor
 from .border import read_body, typed
 from .shapes import NoQuery
 
-View = Callable[..., Awaitable[HttpResponse]]
+View = Callable[..., Any]  # async; Django's stubs know only synchronous ones
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ async def list_terminals(call: Call) -> object:
 
 
 async def close_terminal(call: Call) -> object:
-    return await services.close_terminal(call.visitor, call.path["session"])
+    await services.close_terminal(call.visitor, call.path["session"])
+    return None
 
 
 ROUTES = (

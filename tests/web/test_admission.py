@@ -90,8 +90,13 @@ async def test_the_admin_pages_are_for_staff(browser, olga, worker):
 
 async def test_staff_gets_the_admin_pages(browser, staff, worker):
     await browser.log_in("staff")
-    for path in ("/admin/", "/admin/containers_app/user/", "/admin/containers_app/apitoken/", "/admin/containers_app/auditentry/",
-                 f"/admin/containers_app/user/{staff.pk}/change/"):  # fmt: skip
+    for path in (
+        "/admin/",
+        "/admin/containers_app/user/",
+        "/admin/containers_app/apitoken/",
+        "/admin/containers_app/auditentry/",
+        f"/admin/containers_app/user/{staff.pk}/change/",
+    ):
         assert (await browser.get(path)).status_code == 200, path
 
 

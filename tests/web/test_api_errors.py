@@ -23,7 +23,7 @@ JSON = "application/json"
         (b'{"name":"x"}', "", 415, "invalid_content_type"),
         (b" " * ((1 << 20) + 1), JSON, 413, "too_large"),
     ],
-)  # fmt: skip
+)
 async def test_a_body_that_cannot_be_meant_is_a_4xx(as_staff, worker, data, content_type, status, code):
     answer = await as_staff.send("POST", "/containers", data, content_type)
     assert (answer.status, answer.code) == (status, code)
@@ -40,8 +40,12 @@ async def test_an_unknown_path_is_a_404_as_json(as_staff, worker):
 
 
 async def test_a_wrong_method_is_a_405_that_names_the_right_ones(as_staff, worker):
-    for method, path, allowed in (("PUT", "/containers", "GET, POST"), ("GET", "/containers/x/start", "POST"), ("OPTIONS", "/me", "GET"),
-                                  ("BREW", "/containers/x", "DELETE, GET")):  # fmt: skip
+    for method, path, allowed in (
+        ("PUT", "/containers", "GET, POST"),
+        ("GET", "/containers/x/start", "POST"),
+        ("OPTIONS", "/me", "GET"),
+        ("BREW", "/containers/x", "DELETE, GET"),
+    ):
         answer = await as_staff.send(method, path)
         assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "method_not_allowed", allowed)
 

@@ -35,14 +35,38 @@ async def test_a_name_is_taken_once(as_olga, worker):
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": ""}, {"name": "../etc"}, {"name": "x" * 64}, {"name": 7}, {"name": None}, {"image": ""}, {"image": "../../etc"},
-        {"command": "sleep"}, {"command": [""]}, {"command": ["\0"]}, {"limits": {"memory": "-1"}}, {"limits": {"memory": "١٢M"}},
-        {"limits": {"pids": 0}}, {"limits": {"nonsense": 1}}, {"limits": []}, {"limits": {"cpu": "NaN"}}, {"namespaces": {"net": "x"}},
-        {"namespaces": {"pid": "path:relative"}}, {"namespaces": 5}, {"mounts": [{"target": "/proc"}]}, {"mounts": [5]}, {"mounts": {}},
-        {"unknown": 1}, {"engine": "lxc"}, {"start": "yes"}, {"env": {"A=B": "x"}}, {"user": "root"}, {"security": {"seccomp": "x"}},
-        {"hostname": "a b"}, {"cwd": "x"},
+        {"name": ""},
+        {"name": "../etc"},
+        {"name": "x" * 64},
+        {"name": 7},
+        {"name": None},
+        {"image": ""},
+        {"image": "../../etc"},
+        {"command": "sleep"},
+        {"command": [""]},
+        {"command": ["\0"]},
+        {"limits": {"memory": "-1"}},
+        {"limits": {"memory": "١٢M"}},
+        {"limits": {"pids": 0}},
+        {"limits": {"nonsense": 1}},
+        {"limits": []},
+        {"limits": {"cpu": "NaN"}},
+        {"namespaces": {"net": "x"}},
+        {"namespaces": {"pid": "path:relative"}},
+        {"namespaces": 5},
+        {"mounts": [{"target": "/proc"}]},
+        {"mounts": [5]},
+        {"mounts": {}},
+        {"unknown": 1},
+        {"engine": "lxc"},
+        {"start": "yes"},
+        {"env": {"A=B": "x"}},
+        {"user": "root"},
+        {"security": {"seccomp": "x"}},
+        {"hostname": "a b"},
+        {"cwd": "x"},
     ],
-)  # fmt: skip
+)
 async def test_a_bad_spec_is_a_4xx_and_nothing_is_made(as_staff, worker, change):
     answer = await as_staff.post("/containers", SPEC | change)
     assert 400 <= answer.status < 500 and answer.code, answer.body
@@ -51,8 +75,14 @@ async def test_a_bad_spec_is_a_4xx_and_nothing_is_made(as_staff, worker, change)
 
 async def test_stop_start_restart_pause_resume_kill(as_olga, worker):
     await as_olga.post("/containers", SPEC)
-    for action, state in (("stop", "exited"), ("start", "running"), ("restart", "running"), ("pause", "paused"),
-                          ("resume", "running"), ("kill", "exited")):  # fmt: skip
+    for action, state in (
+        ("stop", "exited"),
+        ("start", "running"),
+        ("restart", "running"),
+        ("pause", "paused"),
+        ("resume", "running"),
+        ("kill", "exited"),
+    ):
         answer = await as_olga.post(f"/containers/web-1/{action}")
         assert (answer.status, answer.body["state"]) == (200, state), action
         assert (await listed(as_olga, "web-1"))["state"] == state
@@ -73,9 +103,19 @@ async def test_kill_takes_a_signal_by_number_or_name(as_olga, worker, signal):
 
 @pytest.mark.parametrize(
     ("action", "body"),
-    [("kill", {"signal": 0}), ("kill", {"signal": 65}), ("kill", {"signal": "NOPE"}), ("kill", {"signal": None}), ("kill", {"signal": -9}),
-     ("stop", {"timeout": -1}), ("stop", {"timeout": 1e300}), ("stop", {"timeout": "soon"}), ("start", {"x": 1}), ("start", [])],
-)  # fmt: skip
+    [
+        ("kill", {"signal": 0}),
+        ("kill", {"signal": 65}),
+        ("kill", {"signal": "NOPE"}),
+        ("kill", {"signal": None}),
+        ("kill", {"signal": -9}),
+        ("stop", {"timeout": -1}),
+        ("stop", {"timeout": 1e300}),
+        ("stop", {"timeout": "soon"}),
+        ("start", {"x": 1}),
+        ("start", []),
+    ],
+)
 async def test_a_bad_body_is_a_400_and_it_runs_on(as_olga, worker, action, body):
     await as_olga.post("/containers", SPEC)
     assert (await as_olga.post(f"/containers/web-1/{action}", body)).status == 400
@@ -105,7 +145,10 @@ async def test_exec_gives_exit_code_and_output(as_olga, worker):
     assert answer.body == {"exit_code": 3, "stdout": "out\n", "stderr": "err\n", "truncated": False}
 
 
-@pytest.mark.parametrize("body", [{}, {"argv": []}, {"argv": ""}, {"argv": [1]}, {"argv": ["x"], "timeout": 0}, {"argv": ["x"] * 300}, {"argv": ["a\0b"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"argv": []}, {"argv": ""}, {"argv": [1]}, {"argv": ["x"], "timeout": 0}, {"argv": ["x"] * 300}, {"argv": ["a\0b"]}],
+)
 async def test_a_bad_exec_is_a_400(as_olga, worker, body):
     await as_olga.post("/containers", SPEC)
     assert (await as_olga.post("/containers/web-1/exec", body)).status == 400
@@ -156,5 +199,8 @@ async def test_every_change_is_audited(as_olga, worker):
     await as_olga.delete("/containers/web-1?force=1")
     entries = [(entry.username, entry.action, entry.detail) async for entry in AuditEntry.objects.order_by("pk")]
     assert entries == [
-        ("olga", "create", "raw, busybox"), ("olga", "update limits", "pids 9"), ("olga", "execute", "true"), ("olga", "remove", "by force"),
-    ]  # fmt: skip
+        ("olga", "create", "raw, busybox"),
+        ("olga", "update limits", "pids 9"),
+        ("olga", "execute", "true"),
+        ("olga", "remove", "by force"),
+    ]

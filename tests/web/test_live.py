@@ -91,8 +91,18 @@ async def test_it_says_when_the_worker_goes_and_comes(browser, staff, worker):
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "", "null", "http://evil.example", "https://testserver.evil.example", "http://testserver:81", "ftp://testserver", "testserver"]
-)  # fmt: skip
+    "origin",
+    [
+        None,
+        "",
+        "null",
+        "http://evil.example",
+        "https://testserver.evil.example",
+        "http://testserver:81",
+        "ftp://testserver",
+        "testserver",
+    ],
+)
 async def test_a_foreign_origin_is_refused(browser, staff, worker, origin):
     await browser.log_in("staff")
     socket = websocket("/ws/live/", cookie=browser.cookie, origin=origin)

@@ -29,9 +29,11 @@ async def test_the_log_out_hangs_up_the_terminals_of_this_log_in(browser, staff,
     await browser.log_in("staff")
     container = worker.engine.add("web-1")
     answer = await browser.client.post(
-        f"/api/v1/containers/{container.id}/terminals", {}, content_type="application/json",
+        f"/api/v1/containers/{container.id}/terminals",
+        {},
+        content_type="application/json",
         headers={"x-csrftoken": browser.csrf},
-    )  # fmt: skip
+    )
     assert answer.status_code == 201
     socket = websocket(f"/ws/terminal/{answer.json()['session']}/", cookie=browser.cookie)
     assert (await socket.connect())[0]

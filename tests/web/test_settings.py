@@ -15,8 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def manage(tmp_path, *words, **environment):
     known = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "TERRARIUM_WEB_DIR": str(tmp_path)}
     return subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *words], env=known | environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "manage.py"), *words],
+        env=known | environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_secret_key_is_made_once_and_private(tmp_path):
@@ -44,8 +49,17 @@ def test_wrong_settings_are_said_with_an_id_and_a_hint(settings, tmp_path):
     settings.TERRARIUM_PORT = 0
     settings.DEBUG, settings.TERRARIUM_HOST = True, "0.0.0.0"
     settings.STATIC_ROOT = tmp_path
-    found = [message for check in (checks.check_web_dir, checks.check_port, checks.check_worker_socket, checks.check_debug,
-                                   checks.check_static_files) for message in check()]  # fmt: skip
+    found = [
+        message
+        for check in (
+            checks.check_web_dir,
+            checks.check_port,
+            checks.check_worker_socket,
+            checks.check_debug,
+            checks.check_static_files,
+        )
+        for message in check()
+    ]
     assert [message.id for message in found] == [
         "terrarium.E001",
         "terrarium.E002",
@@ -56,15 +70,22 @@ def test_wrong_settings_are_said_with_an_id_and_a_hint(settings, tmp_path):
     assert all(message.hint for message in found)
 
 
+def ask(tmp_path, code, **environment):
+    """What the code prints in a process with the panel's settings."""
+    ran = manage(tmp_path, "shell", "--no-imports", "-c", code, **environment)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
 def test_migrations_are_complete_and_the_database_is_in_wal_mode(tmp_path):
     assert manage(tmp_path, "migrate", "-v0").returncode == 0
     ran = manage(tmp_path, "makemigrations", "--check", "--dry-run")
     assert ran.returncode == 0, ran.stdout
-    mode = manage(tmp_path, "shell", "--no-imports", "-c", "from django.db import connection as c; k = c.cursor(); k.execute('PRAGMA journal_mode'); print(k.fetchone()[0])")  # fmt: skip
-    assert mode.stdout.strip() == "wal", mode.stderr
+    code = "from django.db import connection; c = connection.cursor(); c.execute('PRAGMA journal_mode'); print(c.fetchone()[0])"
+    assert ask(tmp_path, code) == "wal"
 
 
 def test_two_panels_on_one_host_do_not_share_cookies(tmp_path):
-    names = {manage(tmp_path, "shell", "--no-imports", "-c", "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)",
-                    TERRARIUM_PORT=port).stdout for port in ("8000", "8001")}  # fmt: skip
-    assert len(names) == 2 and all(names)
+    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)"
+    first, second = (set(ask(tmp_path, code, TERRARIUM_PORT=port).split()) for port in ("8000", "8001"))
+    assert len(first | second) == 4
