@@ -131,16 +131,18 @@ class RawEngine:
             try:
                 self._store.make(record)
                 self._write_etc(record)
-                record.phase = "ready"
-                self._store.save(record)
                 if spec.start:
                     await self._runner.launch(sandbox, self._addresses())
+                else:
+                    record.phase = "ready"
+                    self._store.save(record)
             except BaseException as error:
                 del self._sandboxes[record.id]
                 self._store.remove(record.id)
                 if isinstance(error, OSError):
                     raise disk_refused(error) from None
                 raise
+        self._runner.spawn(asyncio.to_thread(self._store.sync, record.id))
         self._touch(sandbox)
         return self._view(sandbox)
 

@@ -170,7 +170,7 @@ class Runner:
 
         def gone() -> None:
             loop.remove_reader(pidfd)
-            self._spawn(self._settle_exit(sandbox))
+            self.spawn(self._settle_exit(sandbox))
 
         loop.add_reader(pidfd, gone)
 
@@ -180,7 +180,7 @@ class Runner:
             os.close(sandbox.pidfd)
             sandbox.pidfd = -1
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,9 +1,12 @@
 """What we know of each sandbox, on disk: DATA/sandboxes/<id>/record.json, written whole or not at all.
 
 A record goes through its phases in order, so that a worker killed at any instruction finds out at its next start what
-was under way: ``making`` (directories half there: undo) → ``ready`` (not running) ⇄ ``starting`` (a launch was asked
-for: adopt it or clean up) → ``running`` → ``ended`` (exit known, network and cgroups to be tidied) → ``ready``;
-``removing`` (finish the removal).
+was under way:
+
+    making ──▶ ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from anywhere
+
+``making``: directories half there, undo. ``starting``: a launch was asked for, adopt it or clean up; a new sandbox
+goes there at once. ``removing``: finish the removal.
 """
 
 from __future__ import annotations
@@ -85,20 +88,27 @@ class Store:
                 broken.append(name)
         return records, broken
 
-    def save(self, record: Record, *, durable: bool = False) -> None:
-        """``durable`` also survives a power cut; a run doesn't, so its phases needn't."""
+    def save(self, record: Record) -> None:
+        """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
         path = f"{self.home(record.id)}/record.json"
         with open(path + ".new", "wb") as file:
             file.write(msgspec.json.encode(record))
-            if durable:
-                file.flush()
-                os.fdatasync(file.fileno())
         os.rename(path + ".new", path)
+
+    def sync(self, sandbox: str) -> None:
+        """Wait until the disk has it: milliseconds, so never on the way to a running sandbox."""
+        with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
+            for path in (f"{self.home(sandbox)}/record.json", self.home(sandbox), self.directory):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     def make(self, record: Record) -> None:
         home = self.home(record.id)
         os.mkdir(home, 0o700)
-        self.save(record, durable=True)
+        self.save(record)
         for name in ("upper", "work", "seat"):
             os.mkdir(f"{home}/{name}", 0o755)
         for name in ("upper", "work"):
