@@ -13,7 +13,7 @@ const LINES = 2000;
 
 const path = (id, part) => `/containers/${encodeURIComponent(id)}/${part}`;
 const box = (title, tools, ...content) => h("section", { class: "panel-box", "aria-label": title }, h("header", null, h("h2", null, title), h("div", { class: "tools" }, tools)), content);
-const table = (label, heads, rows) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label}, table` }, h("table", null, h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: /^(PID|RSS|CPU|Threads|Inode)/.test(head) ? "num" : null }, head)))), h("tbody", null, rows)));
+const table = (label, heads, rows) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label}, table` }, h("table", null, h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: /^(P?PID|RSS|CPU|Threads|Inode)/.test(head) ? "num" : null }, head)))), h("tbody", null, rows)));
 
 /** Fetches, draws; on failure says so with "Try again". */
 async function fetched(panel, url, draw, lines = 6) {

@@ -66,8 +66,8 @@ class LimitSlider extends HTMLElement {
   /** moving: the reader is ahead of this answer, so the thumb stays where they hold it */
   show(reading, { moving = false } = {}) {
     this.#reading = reading ?? null;
-    const words = (value) => limitWords(this.row.kind, value);
-    for (const [name, element] of Object.entries(this.values)) setText(element, reading ? words(reading[name]) : "–");
+    const words = (name) => (name === "requested" && reading[name] == null ? "nothing" : limitWords(this.row.kind, reading[name]));
+    for (const [name, element] of Object.entries(this.values)) setText(element, reading ? words(name) : "–");
     const locked = reading ? reading.locked : "This host or engine does not offer it.";
     setAttribute(this, "data-locked", locked ? "true" : null);
     this.lock.hidden = !locked;

@@ -42,7 +42,7 @@ class OverviewPage extends HTMLElement {
       h("div", { class: "grid-2" }, box("Shared namespaces", this.shared, ["/namespaces/", "Graph"]), box("Ended badly", this.ended, ["/containers/?q=state:exited", "All that ended"])),
       box("Latest", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Latest events" }, h("table", null, this.events)), ["/activity/", "All activity"]));
     this.none = h("div", { class: "panel-box", hidden: true }, emptyState("containers", "Nothing runs here yet", "Make a sandbox, straight from kernel parts: its own namespaces, limits and root file system, running within a second.", h("a", { class: "button primary", href: "/containers/#new" }, icon("plus"), "New sandbox")));
-    this.append(h("div", { class: "page-head" }, h("h1", null, "Overview"), h("span", { class: "sub" }, `${this.host.hostname ?? ""} · Linux ${this.host.kernel ?? ""} · cgroups ${this.host.cgroups ?? ""}`)),
+    this.append(h("div", { class: "page-head" }, h("h1", null, "Overview"), h("span", { class: "sub" }, [this.host.hostname, this.host.kernel, this.host.cgroups && `cgroups ${this.host.cgroups}`].filter(Boolean).join(" · "))),
       h("div", { class: "tiles" }, Object.values(this.tiles).map(({ element }) => element)), this.none, this.full);
     const { signal } = this.#abort;
     listen(signal, "containers", () => this.#draw());
