@@ -16,6 +16,6 @@ def test_ruff_finds_nothing() -> None:
 
 
 def test_every_file_is_formatted() -> None:
-    command = [sys.executable, "-m", "ruff", "format", "--check", "--no-cache", "."]
+    command = [sys.executable, "-m", "ruff", "format", "--check", "--no-cache", "--exclude", "migrations", "."]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
