@@ -364,7 +364,7 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
     store, left = Store(data), []
     top = cgroups.paths(f"terrarium-{tag}")
     names = {name for path in top.values() if os.path.isdir(path) for name in os.listdir(path) if os.path.isdir(f"{path}/{name}")}
-    for name in sorted(names | set(os.listdir(store.directory))):
+    for name in sorted(names | set(store.names())):
         paths = cgroups.paths(f"terrarium-{tag}/{name}")
         try:
             with contextlib.suppress(NotFound):

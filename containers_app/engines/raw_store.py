@@ -80,13 +80,20 @@ class Store:
     def load(self) -> tuple[list[Record], list[str]]:
         """(records, ids whose record can't be read). A directory without a record is one that was never finished."""
         records, broken = [], []
-        for name in sorted(os.listdir(self.directory)):
+        for name in self.names():
             try:
                 with open(f"{self.home(name)}/record.json", "rb") as file:
                     records.append(msgspec.json.decode(file.read(), type=Record))
             except (OSError, msgspec.DecodeError):
                 broken.append(name)
         return records, broken
+
+    def names(self) -> list[str]:
+        """Of every sandbox that has a directory. What a removal left behind when it was killed goes now."""
+        for name in os.listdir(self.directory):
+            if name.startswith(".removed-"):
+                shutil.rmtree(f"{self.directory}/{name}")
+        return sorted(os.listdir(self.directory))
 
     def save(self, record: Record) -> None:
         """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
@@ -115,8 +122,12 @@ class Store:
             os.chown(f"{home}/{name}", record.uid_base, record.uid_base)
 
     def remove(self, sandbox: str) -> None:
+        """Out of the way in one step first: the keeper may be writing an exit record there at this moment."""
+        gone = f"{self.directory}/.removed-{sandbox}"
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.home(sandbox))
+            os.rename(self.home(sandbox), gone)
+        if os.path.exists(gone):
+            shutil.rmtree(gone)
 
 
 def free_uid_base(base: int, count: int, used: Iterable[int]) -> int:
