@@ -6,7 +6,6 @@ are the border: raw JSON in, a checked value out, or ``InvalidInput`` with a hin
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from .errors import InvalidInput
+from .units import parse_share, parse_size, plain, shown
 
 NAMESPACE_TYPES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 NET_MODES = ("bridge", "none", "host", "private")
@@ -194,9 +194,6 @@ class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start: bool = True
 
 
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 _CPUSET = re.compile(r"[0-9]{1,4}(?:-[0-9]{1,4})?(?:,[0-9]{1,4}(?:-[0-9]{1,4})?)*", re.ASCII)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}", re.ASCII)
 _HOSTNAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?", re.ASCII)
@@ -207,47 +204,16 @@ _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/@-]{0,254}", re.ASCII)
 _CAPABILITY = re.compile(r"CAP_[A-Z_]{2,32}", re.ASCII)
 
 
-def parse_size(value: object) -> int:
-    """``67108864``, ``"64M"``, ``"1.5G"`` → bytes. Binary units, as the kernel and Docker read them."""
-    if isinstance(value, bool):
-        raise InvalidInput("A size is a number, not true or false.", hint='Write for example 67108864 or "64M".')
-    if isinstance(value, int) and 0 <= value < 1 << 62:
-        return value
-    if isinstance(value, float) and math.isfinite(value) and 0 <= value < 1 << 62:
-        return int(value)
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        size = float(match[1]) * _UNITS[match[2].upper()] if "." in match[1] else int(match[1]) * _UNITS[match[2].upper()]
-        if size < 1 << 62:
-            return int(size)
-    raise InvalidInput(f"{_shown(value)} is not a size.", hint='Write bytes or a unit, for example 67108864, "64M" or "1.5G".')
-
-
-def parse_share(value: object, whole: float) -> float:
-    """``0.5``, ``"0.5"`` or ``"50%"`` (of ``whole``) → a positive finite float."""
-    number: float | None = None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
-    elif isinstance(value, str):
-        text = value.strip()
-        if text.endswith("%") and _NUMBER.fullmatch(text[:-1].strip()):
-            number = float(text[:-1]) / 100 * whole
-        elif _NUMBER.fullmatch(text):
-            number = float(text)
-    if number is None or not math.isfinite(number) or number < 0:
-        raise InvalidInput(f"{_shown(value)} is not an amount.", hint='Write a number or a share, for example 0.5 or "50%".')
-    return number
-
-
 def parse_limit(name: str, value: object) -> LimitValue | None:
     """One limit as the API sends it → its value in the table's unit, or None (no limit)."""
     row = LIMITS.get(name)
     if row is None:
-        raise InvalidInput(f"There is no limit called {_shown(name)}.", hint="Limits are " + ", ".join(LIMITS) + ".")
+        raise InvalidInput(f"There is no limit called {shown(name)}.", hint="Limits are " + ", ".join(LIMITS) + ".")
     if value is None:
         return None
     if row.kind == "cpuset":
         if not isinstance(value, str) or not _CPUSET.fullmatch(value.strip()):
-            raise InvalidInput(f"{_shown(value)} is not a list of CPUs.", hint="Write for example 0-1,3.")
+            raise InvalidInput(f"{shown(value)} is not a list of CPUs.", hint="Write for example 0-1,3.")
         return value.strip()
     number: float | int
     if row.kind == "size":
@@ -257,14 +223,14 @@ def parse_limit(name: str, value: object) -> LimitValue | None:
     else:
         number = parse_share(value, row.maximum or 0)
         if number != int(number):
-            raise InvalidInput(f"{row.label} takes a whole number, not {_shown(value)}.")
+            raise InvalidInput(f"{row.label} takes a whole number, not {shown(value)}.")
         number = int(number)
     if number < row.minimum:
-        raise InvalidInput(f"{row.label} can't be below {_plain(row.minimum)} {row.unit}.", hint="Send null to clear the limit.")
+        raise InvalidInput(f"{row.label} can't be below {plain(row.minimum)} {row.unit}.", hint="Send null to clear the limit.")
     if row.maximum is not None and number > row.maximum:
-        raise InvalidInput(f"{row.label} can't be above {_plain(row.maximum)} {row.unit}.", hint="Send null to clear the limit.")
+        raise InvalidInput(f"{row.label} can't be above {plain(row.maximum)} {row.unit}.", hint="Send null to clear the limit.")
     if number > 1 << 53:
-        raise InvalidInput(f"{_shown(value)} is more than any machine has.", hint="Send null to clear the limit.")
+        raise InvalidInput(f"{shown(value)} is more than any machine has.", hint="Send null to clear the limit.")
     return number
 
 
@@ -300,7 +266,7 @@ def parse_container(raw: object) -> ContainerSpec:
 def check_name(spec: ContainerSpec) -> None:
     if not _NAME.fullmatch(spec.name):
         raise InvalidInput(
-            f"{_shown(spec.name)} is not a name.",
+            f"{shown(spec.name)} is not a name.",
             code="invalid_name",
             hint="Use 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit.",
         )
@@ -308,12 +274,12 @@ def check_name(spec: ContainerSpec) -> None:
 
 def check_engine(spec: ContainerSpec) -> None:
     if spec.engine not in ENGINES:
-        raise InvalidInput(f"There is no engine called {_shown(spec.engine)}.", hint="Engines are raw and docker.")
+        raise InvalidInput(f"There is no engine called {shown(spec.engine)}.", hint="Engines are raw and docker.")
 
 
 def check_image(spec: ContainerSpec) -> None:
     if not _IMAGE.fullmatch(spec.image) or ".." in spec.image:
-        raise InvalidInput(f"{_shown(spec.image)} is not an image name.", code="invalid_image", hint="For example busybox.")
+        raise InvalidInput(f"{shown(spec.image)} is not an image name.", code="invalid_image", hint="For example busybox.")
 
 
 def check_command(spec: ContainerSpec) -> None:
@@ -332,22 +298,22 @@ def check_env(spec: ContainerSpec) -> None:
         raise InvalidInput("The environment is too large.", hint="At most 256 variables and 64 KiB.")
     for key, value in spec.env.items():
         if not _ENV_NAME.fullmatch(key) or "\x00" in value:
-            raise InvalidInput(f"{_shown(key)} is not a variable's name.", code="invalid_env", hint="For example PATH.")
+            raise InvalidInput(f"{shown(key)} is not a variable's name.", code="invalid_env", hint="For example PATH.")
 
 
 def check_cwd(spec: ContainerSpec) -> None:
     if not spec.cwd.startswith("/") or "\x00" in spec.cwd or len(spec.cwd) > 4000:
-        raise InvalidInput(f"{_shown(spec.cwd)} is not a working directory.", hint="Write an absolute path, for example /root.")
+        raise InvalidInput(f"{shown(spec.cwd)} is not a working directory.", hint="Write an absolute path, for example /root.")
 
 
 def check_user(spec: ContainerSpec) -> None:
     if not _USER.fullmatch(spec.user) or any(int(part) > 65535 for part in spec.user.split(":")):
-        raise InvalidInput(f"{_shown(spec.user)} is not a user.", hint="Write UID or UID:GID, each from 0 to 65535.")
+        raise InvalidInput(f"{shown(spec.user)} is not a user.", hint="Write UID or UID:GID, each from 0 to 65535.")
 
 
 def check_hostname(spec: ContainerSpec) -> None:
     if spec.hostname and not _HOSTNAME.fullmatch(spec.hostname):
-        raise InvalidInput(f"{_shown(spec.hostname)} is not a host name.", hint="Use letters, digits, '-' and '.', up to 63.")
+        raise InvalidInput(f"{shown(spec.hostname)} is not a host name.", hint="Use letters, digits, '-' and '.', up to 63.")
 
 
 def check_namespaces(spec: ContainerSpec) -> None:
@@ -355,7 +321,7 @@ def check_namespaces(spec: ContainerSpec) -> None:
         plain = NET_MODES if kind == "net" else ("private", "host")
         if mode not in plain and not _REFERENCE.fullmatch(mode):
             raise InvalidInput(
-                f"{_shown(mode)} is not a mode of the {kind} namespace.",
+                f"{shown(mode)} is not a mode of the {kind} namespace.",
                 code="invalid_namespace",
                 hint="Modes are " + ", ".join(plain) + ", container:ID and path:/run/....",
             )
@@ -366,11 +332,11 @@ def check_mounts(spec: ContainerSpec) -> None:
         raise InvalidInput("A container has at most 64 mounts.")
     for mount in spec.mounts:
         if mount.type not in ("bind", "tmpfs"):
-            raise InvalidInput(f"{_shown(mount.type)} is not a type of mount.", hint="Types are bind and tmpfs.")
+            raise InvalidInput(f"{shown(mount.type)} is not a type of mount.", hint="Types are bind and tmpfs.")
         for path in (mount.target, *((mount.source,) if mount.type == "bind" else ())):
             if not path.startswith("/") or "\x00" in path or len(path) > 4000 or ".." in path.split("/"):
                 raise InvalidInput(
-                    f"{_shown(path)} is not an absolute path.", code="invalid_mount", hint="No '..', for example /srv/data."
+                    f"{shown(path)} is not an absolute path.", code="invalid_mount", hint="No '..', for example /srv/data."
                 )
         top = mount.target.strip("/").split("/")[0]
         if top in ("", "proc", "sys", "dev"):
@@ -383,26 +349,16 @@ def check_mounts(spec: ContainerSpec) -> None:
 
 def check_security(spec: ContainerSpec) -> None:
     if spec.security.seccomp not in ("default", "off"):
-        raise InvalidInput(f"{_shown(spec.security.seccomp)} is not a seccomp profile.", hint="Profiles are default and off.")
+        raise InvalidInput(f"{shown(spec.security.seccomp)} is not a seccomp profile.", hint="Profiles are default and off.")
     for capability in spec.security.capabilities or ():
         if not _CAPABILITY.fullmatch(capability):
-            raise InvalidInput(f"{_shown(capability)} is not a capability.", hint="For example CAP_NET_BIND_SERVICE.")
+            raise InvalidInput(f"{shown(capability)} is not a capability.", hint="For example CAP_NET_BIND_SERVICE.")
 
 
 CONTAINER_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_name, check_engine, check_image, check_command, check_env, check_cwd, check_user, check_hostname,
     check_namespaces, check_mounts, check_security,
 )  # fmt: skip
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, str) else f"“{value}”"
-    text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _plain(number: float) -> str:
-    return f"{number:g}" if number < 100000 else str(int(number))
 
 
 def _sentence(text: str) -> str:

@@ -14,7 +14,8 @@ import msgspec
 
 from ..errors import KernelRefused, WorkerUnavailable
 from ..kernel.identity import receive_fds
-from ..kernel.keeper import MAX_FDS, MAX_MESSAGE
+from ..kernel.keeper import MAX_MESSAGE
+from ..kernel.launching import MAX_FDS
 from ..kernel.plan import Plan, pack
 
 RECONNECT_SECONDS = 0.1

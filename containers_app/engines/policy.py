@@ -19,7 +19,8 @@ import msgspec
 from ..errors import InvalidInput, PolicyRefused
 from ..kernel import namespaces
 from ..kernel.security import DEFAULT_CAPABILITIES
-from ..spec import NAMESPACE_TYPES, ContainerSpec, LimitChanges, LimitValue, parse_size
+from ..spec import NAMESPACE_TYPES, ContainerSpec, LimitChanges, LimitValue
+from ..units import parse_size
 
 UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
 MAX_POLICY = 1 << 16  # bytes

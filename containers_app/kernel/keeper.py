@@ -32,17 +32,17 @@ from typing import Any
 if not __package__:  # run as a script: the package's root is two folders up
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from containers_app.kernel import launching
 from containers_app.kernel import plan as plans
 from containers_app.kernel import syscalls as sc
 from containers_app.kernel.identity import receive_fds
+from containers_app.kernel.launching import MAX_FDS
 from containers_app.kernel.operation import Stage
 
 MAX_MESSAGE = 1 << 20
-MAX_FDS = 16
 SETUP_SECONDS = 10.0  # a child that isn't running its program by then is stuck, for example in a frozen cgroup
 LOG_BOUND = 16 << 20  # bytes; past it the log moves to log.1 and begins anew
 LOG_CHECK_SECONDS = 2.0
-CLONE_PARENT = 0x8000
 
 
 class Child:
@@ -168,14 +168,14 @@ class Keeper:
             if plan.joins:
                 pid = os.fork()
                 if pid == 0:
-                    _helper(plan, theirs, fds)
+                    launching.run_helper(plan, theirs, fds)
             else:
-                pid, pidfd = sc.clone3(_flags(plan))
+                pid, pidfd = sc.clone3(launching.flags(plan))
                 if pid == 0:
-                    _child(plan, theirs, Stage(fds=fds))
+                    launching.run_child(plan, theirs, Stage(fds=fds))
         except OSError as error:
             ours.close()
-            self._send(client, {"seq": seq, "error": _error("clone3", error)})
+            self._send(client, {"seq": seq, "error": launching.error_of("clone3", error)})
             return
         finally:
             theirs.close()
@@ -194,7 +194,7 @@ class Keeper:
                 try:
                     step.execute(stage)
                 except OSError as error:
-                    launch.error = _error(type(step).__name__, error)
+                    launch.error = launching.error_of(type(step).__name__, error)
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     return  # the end of file on the status socket does the rest
             with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
@@ -303,72 +303,6 @@ def _write_atomically(path: str, text: str) -> None:
         os.rename(path + ".new", path)
     except OSError as error:  # a full disk, or the sandbox's directory is gone: the event still tells the worker
         print(f"keeper: {path}: {error}", file=sys.stderr, flush=True)
-
-
-def _flags(plan: plans.Plan) -> int:
-    flags = 0
-    for kind in plan.namespaces:
-        if kind != "cgroup":  # made by the child, once it stands in its cgroup
-            flags |= sc.CLONE_FLAGS[kind]
-    return flags
-
-
-def _error(step: str, error: OSError) -> dict[str, Any]:
-    return {"step": step, "errno": error.errno or 0, "text": str(error)}
-
-
-def _helper(plan: plans.Plan, status: socket.socket, fds: tuple[int, ...]) -> None:
-    """Join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
-
-    A pid namespace is joined by one's children only, hence the second fork; CLONE_PARENT makes it the keeper's child.
-    """
-    try:
-        signal.set_wakeup_fd(-1)
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)  # nobody in those namespaces may look into this process (CVE-2019-5736)
-        step_name = "setns"
-        for step in plan.before:
-            step_name = type(step).__name__
-            step.execute(Stage(pid=0, fds=fds))
-        step_name = "setns"
-        for index, flags in plan.joins:
-            sc.setns(fds[index], flags)
-        pid, pidfd = sc.clone3(_flags(plan) | CLONE_PARENT, exit_signal=0)
-        if pid == 0:
-            _child(plan, status, Stage(fds=fds))
-        socket.send_fds(status, [json.dumps({"pid": pid}).encode()], [pidfd])
-    except OSError as error:
-        status.send(json.dumps({"error": _error(step_name, error)}).encode())
-    finally:
-        os._exit(0)
-
-
-def _child(plan: plans.Plan, status: socket.socket, stage: Stage) -> None:
-    """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
-    step_name = "start"
-    try:
-        signal.set_wakeup_fd(-1)
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)
-        go, mounts = receive_fds(status, 16, MAX_FDS)
-        if go != b"go":
-            os._exit(125)
-        stage.mounts = mounts
-
-        def about_to_run() -> None:
-            terminal = [stage.terminal] if stage.terminal >= 0 else []
-            socket.send_fds(status, [b"{}"], terminal)
-            # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).
-            sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
-
-        stage.about_to_run = about_to_run
-        for step in plan.child:
-            step_name = type(step).__name__
-            step.execute(stage)
-    except OSError as error:
-        status.send(json.dumps({"error": _error(step_name, error)}).encode())
-    except Exception as error:
-        status.send(json.dumps({"error": {"step": step_name, "errno": 0, "text": repr(error)}}).encode())
-    finally:
-        os._exit(125)
 
 
 def _widen(connection: socket.socket) -> None:

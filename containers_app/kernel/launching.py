@@ -1,0 +1,87 @@
+"""The forked side of a launch: what a new process does until it is the program. Standard library only.
+
+The conversation with the keeper is drawn in plan.py. Nothing is imported here after the fork, and no traceback is ever
+formatted: behind the pivot, a module would be loaded from the sandbox's own files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from typing import Any, NoReturn
+
+from . import plan as plans
+from . import syscalls as sc
+from .identity import receive_fds
+from .operation import Stage
+
+MAX_FDS = 16
+CLONE_PARENT = 0x8000
+
+
+def flags(plan: plans.Plan) -> int:
+    found = 0
+    for kind in plan.namespaces:
+        if kind != "cgroup":  # made by the child, once it stands in its cgroup
+            found |= sc.CLONE_FLAGS[kind]
+    return found
+
+
+def error_of(step: str, error: OSError) -> dict[str, Any]:
+    return {"step": step, "errno": error.errno or 0, "text": str(error)}
+
+
+def run_helper(plan: plans.Plan, status: socket.socket, fds: tuple[int, ...]) -> NoReturn:
+    """Join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
+
+    A pid namespace is joined by one's children only, hence the second fork; CLONE_PARENT makes it the keeper's child.
+    """
+    try:
+        signal.set_wakeup_fd(-1)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)  # nobody in those namespaces may look into this process (CVE-2019-5736)
+        step_name = "setns"
+        for step in plan.before:
+            step_name = type(step).__name__
+            step.execute(Stage(pid=0, fds=fds))
+        step_name = "setns"
+        for index, kinds in plan.joins:
+            sc.setns(fds[index], kinds)
+        pid, pidfd = sc.clone3(flags(plan) | CLONE_PARENT, exit_signal=0)
+        if pid == 0:
+            run_child(plan, status, Stage(fds=fds))
+        socket.send_fds(status, [json.dumps({"pid": pid}).encode()], [pidfd])
+    except OSError as error:
+        status.send(json.dumps({"error": error_of(step_name, error)}).encode())
+    finally:
+        os._exit(0)
+
+
+def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
+    """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
+    step_name = "start"
+    try:
+        signal.set_wakeup_fd(-1)
+        sc.prctl(sc.PR_SET_DUMPABLE, 0)
+        go, mounts = receive_fds(status, 16, MAX_FDS)
+        if go != b"go":
+            os._exit(125)
+        stage.mounts = mounts
+
+        def about_to_run() -> None:
+            terminal = [stage.terminal] if stage.terminal >= 0 else []
+            socket.send_fds(status, [b"{}"], terminal)
+            # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).
+            sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
+
+        stage.about_to_run = about_to_run
+        for step in plan.child:
+            step_name = type(step).__name__
+            step.execute(stage)
+    except OSError as error:
+        status.send(json.dumps({"error": error_of(step_name, error)}).encode())
+    except Exception as error:
+        status.send(json.dumps({"error": {"step": step_name, "errno": 0, "text": repr(error)}}).encode())
+    finally:
+        os._exit(125)
