@@ -1,7 +1,6 @@
 // xterm and its addons, fetched only when a terminal is opened.
 
 import { FitAddon } from "../npm/@xterm/addon-fit/lib/addon-fit.mjs";
-import { SearchAddon } from "../npm/@xterm/addon-search/lib/addon-search.mjs";
 import { WebLinksAddon } from "../npm/@xterm/addon-web-links/lib/addon-web-links.mjs";
 import { Terminal } from "../npm/@xterm/xterm/lib/xterm.mjs";
 import { withAdoptedStyles } from "./adopted_styles.js";
@@ -17,14 +16,20 @@ export function theme() {
   return dark ? DARK : LIGHT;
 }
 
-/** → {terminal, fit, search} drawn into the element */
+/** → {terminal, fit} drawn into the element */
 export function openXterm(element, { fontSize }) {
   const terminal = new Terminal({ allowProposedApi: true, cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches, fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize, lineHeight: 1.15, scrollback: SCROLLBACK, theme: theme(), macOptionIsMeta: true, screenReaderMode: false, minimumContrastRatio: 4.5 });
   const fit = new FitAddon();
-  const search = new SearchAddon();
   terminal.loadAddon(fit);
-  terminal.loadAddon(search);
   terminal.loadAddon(new WebLinksAddon());
   withAdoptedStyles(() => terminal.open(element));
-  return { terminal, fit, search };
+  return { terminal, fit };
+}
+
+/** The search, fetched when it is first asked for. */
+export async function loadSearch(terminal) {
+  const { SearchAddon } = await import("../npm/@xterm/addon-search/lib/addon-search.mjs");
+  const search = new SearchAddon();
+  terminal.loadAddon(search);
+  return search;
 }

@@ -46,9 +46,9 @@ class TerminalView extends HTMLElement {
         h("button", { type: "button", class: "tiny", "data-testid": "terminal-new", on: { click: () => this.#restart() } }, "New shell")),
       this.screen, this.end);
     try {
-      const [{ openXterm, theme }] = await Promise.all([import("../xterm.js"), fetchStyle()]);
+      const [{ openXterm, loadSearch, theme }] = await Promise.all([import("../xterm.js"), fetchStyle()]);
       this.#xterm = openXterm(this.screen, { fontSize: fontSize() });
-      this.#xterm.theme = theme;
+      Object.assign(this.#xterm, { theme, loadSearch });
     } catch {
       this.screen.replaceChildren(errorState({ message: "The terminal's code could not be fetched.", hint: "Load the page again, or run deploy/up on the host, which fetches xterm.js." }, () => this.open({ id, name })));
       return;
@@ -74,9 +74,9 @@ class TerminalView extends HTMLElement {
     terminal.attachCustomKeyEventHandler((event) => this.#key(event));
     addEventListener("themechange", () => { terminal.options.theme = this.#xterm.theme(); }, { signal });
     addEventListener("beforeunload", (event) => this.hasAttribute("popped") && this.#typed && !this.#session?.ended && event.preventDefault(), { signal });
-    this.find.addEventListener("input", () => this.#xterm.search.findNext(this.find.value, { incremental: true }));
-    this.find.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") this.#xterm.search[event.shiftKey ? "findPrevious" : "findNext"](this.find.value);
+    this.find.addEventListener("input", async () => (await this.#search()).findNext(this.find.value, { incremental: true }));
+    this.find.addEventListener("keydown", async (event) => {
+      if (event.key === "Enter") (await this.#search())[event.shiftKey ? "findPrevious" : "findNext"](this.find.value);
       if (event.key === "Escape") this.#toggleFind();
     });
     this.#observer.observe(this.screen);
@@ -168,6 +168,10 @@ class TerminalView extends HTMLElement {
     localStorage.setItem(FONT.key, size);
     this.#xterm.terminal.options.fontSize = size;
     this.#fit();
+  }
+
+  #search() {
+    return (this.#xterm.search ??= this.#xterm.loadSearch(this.#xterm.terminal));
   }
 
   #toggleFind() {
