@@ -1,0 +1,85 @@
+"""The keeper's door: root only, and no message makes it fall over."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from containers_app.kernel import keeper
+from tests.engines.conftest import wait_until
+
+PROGRAM = Path(keeper.__file__)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    command = [sys.executable, "-I", "-S", str(PROGRAM), "--run", str(tmp_path), "--data", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    path = str(tmp_path / "keeper.sock")
+    wait_until(lambda: os.path.exists(path))
+    ask(path, b'{"seq": 1, "do": "list"}')  # it serves
+    yield process, path
+    process.terminate()
+    assert process.wait(5) == 0
+
+
+def connect(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(5)
+    connection.connect(path)
+    return connection
+
+
+def ask(path: str, message: bytes) -> dict[str, object]:
+    with connect(path) as connection:
+        connection.send(message)
+        answer = json.loads(connection.recv(1 << 20))
+        assert isinstance(answer, dict)
+        return answer
+
+
+def test_it_lists_no_children_at_first(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    assert ask(running[1], b'{"seq": 7, "do": "list"}') == {"seq": 7, "children": []}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"{", b"[]", b"\xff\xfe", b'{"seq": 1}', b'{"seq": 1, "do": "reboot"}', b'{"seq": 1, "do": "launch"}',
+     b'{"seq": 1, "do": "launch", "plan": {"id": "x"}}', b'{"seq": "x", "do": "list"}'],
+)  # fmt: skip
+def test_what_is_no_request_is_answered_and_changes_nothing(running: tuple[subprocess.Popen[bytes], str], message: bytes) -> None:
+    assert "error" in ask(running[1], message)
+    assert ask(running[1], b'{"seq": 2, "do": "list"}')["children"] == []
+
+
+def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    path = running[1]
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    os.chmod(path, 0o666)
+    os.chmod(os.path.dirname(path), 0o711)
+    code = (
+        "import os,socket,sys\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+        "s.connect('keeper.sock'); s.settimeout(5)\n"
+        "s.send(b'{\"seq\":1,\"do\":\"list\"}')\n"
+        "sys.exit(0 if s.recv(100) == b'' else 3)\n"
+    )
+    command = ["/usr/bin/python3", "-c", code]
+    ran = subprocess.run(command, cwd=os.path.dirname(path), check=False, stderr=subprocess.PIPE)
+    assert ran.returncode == 0 or b"BrokenPipe" in ran.stderr or b"ConnectionReset" in ran.stderr, ran.stderr
+
+
+def test_it_is_small(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    text = Path(f"/proc/{running[0].pid}/smaps_rollup").read_text()
+    kilobytes = int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1])
+    assert kilobytes < 20 * 1024
+    mapped = Path(f"/proc/{running[0].pid}/maps").read_text()
+    assert "msgspec" not in mapped and "pyroute2" not in mapped

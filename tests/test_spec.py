@@ -1,0 +1,112 @@
+"""The border of a container's description: what people write is understood, everything else is a clear refusal."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from containers_app.errors import InvalidInput
+from containers_app.spec import LIMITS, parse_container, parse_limit, parse_limits
+from containers_app.units import parse_share, parse_size
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [(0, 0), (67108864, 67108864), ("64M", 64 << 20), ("64 MiB", 64 << 20), ("1.5G", 3 << 29), ("512k", 512 << 10), ("7", 7)],
+)
+def test_sizes_are_read_in_binary_units(written: object, size: int) -> None:
+    assert parse_size(written) == size
+
+
+@pytest.mark.parametrize(
+    "written", [-1, True, None, "", "M", "64X", "٦٤M", "1e9", "inf", math.nan, math.inf, [], "6 4M", 1 << 70]
+)
+def test_what_is_no_size_is_refused_with_a_hint(written: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_size(written)
+    assert refused.value.hint and refused.value.message
+
+
+@given(st.integers(0, 1 << 40))
+def test_a_size_in_kibibytes_is_1024_times_the_number(number: int) -> None:
+    assert parse_size(f"{number}K") == number * 1024
+
+
+def test_a_share_may_be_in_per_cent() -> None:
+    assert parse_share("50%", 2.0) == 1.0
+    assert parse_limit("cpu", "50%") == 0.5
+
+
+@given(ANYTHING, st.sampled_from(sorted(LIMITS)))
+def test_any_value_of_a_limit_is_either_a_number_in_range_or_refused(value: object, name: str) -> None:
+    try:
+        limit = parse_limit(name, value)
+    except InvalidInput:
+        return
+    if limit is not None and not isinstance(limit, str):
+        assert math.isfinite(limit) and limit >= LIMITS[name].minimum
+
+
+@given(ANYTHING)
+def test_any_body_is_either_a_spec_or_refused(body: object) -> None:
+    try:
+        parse_container(body)
+    except InvalidInput as refused:
+        assert refused.message.endswith((".", "”.")) or refused.hint
+
+
+def test_null_clears_and_unknown_names_are_refused_whole() -> None:
+    assert parse_limits({"memory": None, "pids": "50"}) == {"memory": None, "pids": 50}
+    with pytest.raises(InvalidInput, match="no limit called"):
+        parse_limits({"memory": "64M", "memroy": "64M"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "../etc"},
+        {"name": ""},
+        {"name": "a" * 64},
+        {"name": "ok", "engine": "lxc"},
+        {"name": "ok", "image": "../../etc"},
+        {"name": "ok", "command": "sleep 1"},
+        {"name": "ok", "command": ["a\0b"]},
+        {"name": "ok", "command": [""]},
+        {"name": "ok", "env": {"A=B": "x"}},
+        {"name": "ok", "cwd": "tmp"},
+        {"name": "ok", "user": "root; reboot"},
+        {"name": "ok", "user": "70000"},
+        {"name": "ok", "hostname": "-bad"},
+        {"name": "ok", "namespaces": {"net": "bride"}},
+        {"name": "ok", "namespaces": {"net": "container:$(id)"}},
+        {"name": "ok", "namespaces": {"disk": "private"}},
+        {"name": "ok", "mounts": [{"source": "/etc", "target": "/a/../../b"}]},
+        {"name": "ok", "mounts": [{"source": "/etc", "target": "/proc/sys"}]},
+        {"name": "ok", "mounts": [{"type": "nfs", "target": "/a"}]},
+        {"name": "ok", "security": {"capabilities": ["ALL"]}},
+        {"name": "ok", "security": {"seccomp": "none"}},
+        {"name": "ok", "surprise": 1},
+    ],
+)
+def test_a_wrong_field_is_refused_with_code_message_and_hint(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_container(fields)
+    assert refused.value.code.startswith("invalid") and refused.value.message
+
+
+def test_the_shortest_description_has_safe_defaults() -> None:
+    spec = parse_container({"name": "web-1"})
+    assert dict(spec.namespaces.items()) == {
+        "mnt": "private", "uts": "private", "ipc": "private", "pid": "private", "net": "bridge", "user": "private",
+        "cgroup": "private", "time": "private",
+    }  # fmt: skip
+    assert spec.security.no_new_privs and spec.security.seccomp == "default" and spec.security.capabilities is None
