@@ -12,7 +12,7 @@ import { rangeBox } from "./range_box.js";
 import { store } from "./store.js";
 
 const PREVIEW_AFTER = 250; // ms after the last key
-const DEFAULT_MODES = { mnt: "private", uts: "private", ipc: "private", pid: "private", net: "bridge", user: "private", cgroup: "private", time: "host" };
+const DEFAULT_MODES = { mnt: "private", uts: "private", ipc: "private", pid: "private", net: "bridge", user: "private", cgroup: "private", time: "private" };
 const DEFAULT_LIMITS = { cpu: 0.5, memory: 64 * 2 ** 20, pids: 50 };
 const NET_WORDS = { bridge: "own, on the bridge", none: "own, no network", host: "the host's" };
 const DOCKER_FIXED = new Set(["mnt", "user", "time"]); // Docker decides these by itself

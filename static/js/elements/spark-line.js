@@ -12,6 +12,11 @@ export class SparkLine extends HTMLElement {
   #area;
 
   connectedCallback() {
+    this.#build();
+  }
+
+  /** Not in the constructor, where an element may have no children; and a sample may come before the page has it. */
+  #build() {
     if (this.#line) return;
     this.#line = svg("path", { class: "line" });
     this.#area = svg("path", { class: "area" });
@@ -20,6 +25,7 @@ export class SparkLine extends HTMLElement {
 
   /** top: value at the upper edge; at least the largest sample is shown whole */
   draw(values, top) {
+    this.#build();
     const shown = values.slice(-POINTS);
     const peak = shown.reduce((most, value) => (value > most ? value : most), 0);
     const path = linePath(shown, POINTS, WIDTH, HEIGHT, Math.max(peak, top) || 1);
