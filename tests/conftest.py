@@ -9,11 +9,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import leaks
+from tests.browser import ARGUMENTS, CHROMIUM
 from tests.dockerd import Dockerd
 from tests.dockerd import dockerd as dockerd
 from tests.panel import PASSWORD, Panel, free_port
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +64,7 @@ def api(panel: Panel, token: str) -> Iterator[httpx.Client]:
 def browser() -> Iterator[Browser]:
     """For one module: as long as it lives, Playwright's event loop is this thread's, and no asynchronous test can run."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
 

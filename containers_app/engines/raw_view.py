@@ -24,10 +24,10 @@ def state(record: Record) -> str:
     return "exited" if record.ending is not None else STATE_OF_PHASE[record.phase]
 
 
-def describe_ending(ending: Ending, stopped_by: str) -> str:
-    """In words, most telling cause first."""
+def describe_ending(ending: Ending, stopped_by: str, memory: LimitValue | None = None) -> str:
+    """In words, most telling cause first. ``memory`` is the limit that it had, in bytes."""
     if ending.oom_killed:
-        return "OOM killed: it went over its memory limit"
+        return f"OOM killed at {memory / (1 << 20):g} MiB" if isinstance(memory, int) else "OOM killed"
     if ending.code is None:
         return "ended while nobody watched; its exit code is unknown"
     if ending.signal:
@@ -48,7 +48,7 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
     run, ending = record.run, record.ending
     reason = ""
     if ending is not None and not running:
-        reason = describe_ending(ending, record.stopped_by)
+        reason = describe_ending(ending, record.stopped_by, record.requested.get("memory"))
     return Container(
         id=record.id,
         node=record.node,

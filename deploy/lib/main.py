@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-PROGRAMS = ("up", "down", "manage", "test", "bench", "supervise")
+PROGRAMS = ("up", "down", "manage", "test", "bench", "screenshot", "supervise")
 
 
 def main(argv: list[str]) -> int:
