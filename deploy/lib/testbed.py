@@ -23,6 +23,9 @@ _PROGRAMS = {
     "setpriv": "util-linux",
     "useradd": "passwd",
     "node": "nodejs",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "depmod": "kmod",
+    "mkfs.ext4": "e2fsprogs",
 }
 _FILES = {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core"}
 

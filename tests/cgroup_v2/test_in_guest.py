@@ -1,0 +1,58 @@
+"""What must hold where cgroup v2 is all there is, as on a fresh Debian: the machine that runs the tests may be another.
+
+The tests named here run inside a virtual machine with Debian's kernel (machine.py); each is told here by its own name.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .guest import Guest
+
+_TESTS = {
+    "tests/kernel/cgroups/only_v2.py": (
+        "test_this_machine_has_cgroup_v2_and_nothing_else",
+        "test_the_files_of_the_kernel_hold_what_was_asked_for",
+        "test_a_group_above_its_soft_memory_limit_is_slowed_and_not_killed",
+    ),
+    "tests/kernel/cgroups/test_enforcement.py": (
+        "test_a_program_that_never_rests_gets_no_more_than_its_share_of_a_cpu",
+        "test_a_group_that_forks_stays_within_its_number_and_is_killed_whole",
+    ),
+    "tests/kernel/cgroups/test_groups.py": (
+        "test_all_are_killed_at_once_and_the_group_can_go",
+        "test_a_paused_group_can_be_killed",
+        "test_groups_made_inside_are_counted_killed_and_removed_too",
+        "test_the_shell_commands_make_the_same_group",
+    ),
+    "tests/kernel/cgroups/test_limits.py": (
+        "test_each_limit_is_set_read_back_and_cleared_live",
+        "test_memory_below_the_use_is_refused_with_the_numbers_and_nothing_changed",
+        "test_a_process_over_its_memory_is_killed_and_counted",
+    ),
+    "tests/engines/test_raw_create.py": (
+        "test_a_default_sandbox_runs_in_namespaces_of_its_own",
+        "test_it_pings_the_bridge_and_has_a_default_route",
+        "test_the_limits_are_in_the_kernel_before_the_program_runs",
+        "test_files_of_the_image_belong_to_root_inside_and_the_layer_is_its_own",
+    ),
+    "tests/engines/test_raw_lifecycle.py": (
+        "test_a_memory_hog_is_told_as_oom_killed",
+        "test_pause_freezes_and_resume_goes_on",
+        "test_stopping_a_program_that_ignores_sigterm_as_pid_1_does_not_wait",
+        "test_a_limit_moves_live_and_clears",
+        "test_a_terminal_is_a_tty_of_the_sandbox",
+        "test_removing_leaves_no_process_cgroup_directory_or_link",
+    ),
+    "tests/engines/test_raw_survival.py": (
+        "test_a_new_worker_finds_running_sandboxes_running",
+        "test_remove_everything_leaves_nothing",
+    ),
+}
+IN_GUEST = [f"{file}::{name}" for file, names in _TESTS.items() for name in names]
+
+
+@pytest.mark.parametrize("test", IN_GUEST, ids=lambda test: test.partition("::test_")[2])
+def test_on_a_machine_with_cgroup_v2_alone(guest: Guest, test: str) -> None:
+    if failure := guest.failure_of(test):
+        pytest.fail(failure, pytrace=False)

@@ -1,0 +1,48 @@
+"""What only a machine with cgroup v2 alone can show: run by tests/cgroup_v2 in its guest, hence not called test_*."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from containers_app.spec import LIMITS
+
+from .test_limits import HOG
+
+MEGABYTE = 1 << 20
+
+
+def test_this_machine_has_cgroup_v2_and_nothing_else(cgroups, group):
+    assert cgroups.version == "v2"
+    assert {"cpu", "cpuset", "io", "memory", "pids"} <= set(cgroups.controllers)
+    [directory] = set(cgroups.create(group, {}).values())
+    assert os.path.exists(f"{directory}/cgroup.kill")
+    assert cgroups.locked() == {}
+
+
+def test_the_files_of_the_kernel_hold_what_was_asked_for(cgroups, group):
+    limits = {
+        "cpu": 0.25, "cpu_weight": 350, "cpuset": "0", "memory": 128 * MEGABYTE, "memory_high": 96 * MEGABYTE,
+        "memory_low": 8 * MEGABYTE, "swap": 0, "pids": 20,
+    }  # fmt: skip
+    assert set(limits) == set(LIMITS)
+    paths = cgroups.create(group, limits)
+    files = {
+        "cpu.max": "25000 100000", "cpu.weight": "350", "cpuset.cpus": "0", "memory.max": "134217728",
+        "memory.high": "100663296", "memory.low": "8388608", "memory.swap.max": "0", "pids.max": "20",
+    }  # fmt: skip
+    assert {name: Path(paths[""], name).read_text().strip() for name in files} == files
+    assert {name: kernel for name, (kernel, _) in cgroups.read(paths).items()} == limits
+
+
+def test_a_group_above_its_soft_memory_limit_is_slowed_and_not_killed(cgroups, group, spawn):
+    paths = cgroups.create(group, {"memory_high": 24 * MEGABYTE})
+    hog = spawn(sys.executable, "-c", HOG, str(64 * MEGABYTE), paths=paths, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    events = Path(paths[""], "memory.events")
+    deadline = time.monotonic() + 30
+    while "high 0\n" in events.read_text():
+        assert time.monotonic() < deadline, events.read_text()
+        time.sleep(0.05)
+    assert hog.poll() is None
+    assert cgroups.oom_kills(paths) == 0
