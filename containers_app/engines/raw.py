@@ -168,7 +168,8 @@ class RawEngine:
     def _write_etc(self, record: Record) -> None:
         """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more."""
         etc = f"{self._store.home(record.id)}/upper/etc"
-        os.mkdir(etc, 0o755)
+        os.mkdir(etc)
+        os.chmod(etc, 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
         name = raw_plan.hostname(record.spec)
         address = record.attachment.address if record.attachment is not None else "127.0.1.1"
         files = {
@@ -179,6 +180,7 @@ class RawEngine:
         for file_name, text in files.items():
             with open(f"{etc}/{file_name}", "x") as file:
                 file.write(text)
+                os.fchmod(file.fileno(), 0o644)
             os.chown(f"{etc}/{file_name}", record.uid_base, record.uid_base)
         os.chown(etc, record.uid_base, record.uid_base)
 

@@ -117,7 +117,8 @@ class Store:
         os.mkdir(home, 0o700)
         self.save(record)
         for name in ("upper", "work", "seat"):
-            os.mkdir(f"{home}/{name}", 0o755)
+            os.mkdir(f"{home}/{name}")
+            os.chmod(f"{home}/{name}", 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside
         for name in ("upper", "work"):
             os.chown(f"{home}/{name}", record.uid_base, record.uid_base)
 

@@ -64,6 +64,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
     try:
         signal.set_wakeup_fd(-1)
         sc.prctl(sc.PR_SET_DUMPABLE, 0)
+        os.umask(0o022)  # the keeper's is stricter; what is made from here on is the sandbox's
         go, mounts = receive_fds(status, 16, MAX_FDS)
         if go != b"go":
             os._exit(125)

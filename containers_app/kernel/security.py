@@ -111,7 +111,6 @@ class RunProgram(Operation):
 
     def execute(self, stage: Stage) -> None:
         os.chdir(self.cwd)
-        os.umask(0o022)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # Python ignores the first two, and exec would hand that on
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -82,10 +82,12 @@ def home() -> Iterator[Home]:
     (top / "data" / "state").mkdir(parents=True)
     (top / "run").mkdir()
     found = Home(top / "data", top / "run", hashlib.sha256(str(top / "data").encode()).hexdigest()[:6])
+    umask = os.umask(0o077)  # as deploy/up has it for keeper and worker
     found.start_keeper()
     try:
         yield found
     finally:
+        os.umask(umask)
         groups = cgroups.choose()
         root = groups.paths(f"terrarium-{found.tag}")
         for path in root.values():

@@ -105,3 +105,11 @@ async def test_a_sandbox_without_start_waits(raw: RawEngine) -> None:
     assert (box.state, box.pid, box.cgroups) == ("created", 0, {})
     await raw.start(box.id)
     assert raw.get(box.id).state == "running"
+
+
+async def test_somebody_who_is_not_root_reads_the_files_that_everybody_may(raw: RawEngine) -> None:
+    box = await raw.create(spec(user="1000:1000"), "")
+    result = await raw.execute(
+        box.id, ("sh", "-c", "id -u; cat /etc/hostname /etc/passwd | head -2; ls / >/dev/null && echo listed"), 10
+    )
+    assert result.stdout.splitlines()[:2] == ["1000", "box"] and "listed" in result.stdout, result
