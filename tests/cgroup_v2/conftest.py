@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    tests = [item.callspec.params["test"] for item in session.items if _in_guest(item) and isinstance(item, pytest.Function)]
+    tests = [str(item.callspec.params["test"]) for item in session.items if _in_guest(item) and isinstance(item, pytest.Function)]
     if tests and not session.config.option.collectonly:
         session.config.stash[GUEST] = Guest(tests)
 

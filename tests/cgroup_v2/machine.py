@@ -70,8 +70,8 @@ def command(image: Path, out: Path) -> list[str]:
     """Directories are handed in by name: the guest mounts empty ones over /var/cache, /var/tmp and /run."""
     words = [str(Path(sys.executable).with_name("virtme-run")), "--kimg", str(image), "--mods", "auto", "--name", "terrarium"]
     words += ["--disable-kvm", "--force-9p", "--memory", "2G", "--cpus", "2", "--kopt", "psi=1", "--user", "root"]
-    for place in ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp"):
-        words += ["--overlay-rwdir", place]  # writable in the guest, and never written to here
+    for top in ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp"):
+        words += ["--overlay-rwdir", top]  # writable in the guest, and never written to here
     for name, place in {"source": ROOT, "python": Path(sys.prefix), "kernel": image.parents[1]}.items():
         (out / name).symlink_to(place)  # virtme-run takes few characters in a host's path
         words += ["--rodir", f"{str(place).lstrip('/')}={out / name}"]
