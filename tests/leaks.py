@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_BRIDGE = re.compile(r"tr[0-9a-f]{6}")
 _NFT, _IPTABLES = (
     shutil.which("nft") or "/usr/sbin/nft",
     shutil.which("iptables") or "/usr/sbin/iptables",
@@ -158,7 +159,9 @@ def _users() -> Iterator[str]:
 def _directories() -> Iterator[str]:
     for top in ("/run", "/var/lib", "/sys/fs/bpf"):
         for name in os.listdir(top) if os.path.isdir(top) else []:
-            if name.startswith("terrarium"):
+            # What all panels of a host share about forwarding belongs there as long as any of them has its bridge.
+            shared = name == "terrarium-forwarding.json" and any(_BRIDGE.fullmatch(link) for link in os.listdir("/sys/class/net"))
+            if name.startswith("terrarium") and not shared:
                 yield f"directory {top}/{name}"
 
 

@@ -22,7 +22,10 @@ BUSY = "while :; do i=$((i+1)); [ $((i % {})) = 0 ] && sleep 0.{}; done"
 BOXES = {
     "web-1": {"command": ["sh", "-c", BUSY.format(20000, 2)], "limits": {"cpu": 0.5, "memory": "64M", "pids": 50}},
     "web-2": {"command": ["sh", "-c", BUSY.format(60000, 4)], "limits": {"cpu": 0.5, "memory": "64M", "pids": 50}},
-    "cache": {"command": ["sh", "-c", "x=$(head -c 24000000 /dev/zero | tr '\\0' x); sleep 1000; true"], "limits": {"memory": "128M"}},
+    "cache": {
+        "command": ["sh", "-c", "x=$(head -c 24000000 /dev/zero | tr '\\0' x); sleep 1000; true"],
+        "limits": {"memory": "128M", "cpu": 0.5, "pids": 50},
+    },
     "job-17": {
         "command": ["sh", "-c", "x=aaaaaaaa; while :; do x=$x$x; done"],
         "limits": {"memory": "32M", "cpu": 1},

@@ -250,7 +250,7 @@ def _run(argv: list[str], what: str, place: Path, *, cwd: Path | None = None) ->
         raise Refused(f"{what} could not be installed because the disk is full: free some space, then run this again.")
     lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
     telling = (
-        [line for line in lines if line.lower().startswith(("error", "npm err", "npm error"))]
+        [line for line in lines if line.lower().startswith(("error", "npm err", "npm error")) and "complete log" not in line]
         or lines
         or [f"exit code {ran.returncode}"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from . import packages, preflight, testbed
 from .install import SOURCE
@@ -13,4 +14,6 @@ def main(words: list[str]) -> int:
     packages.install(testbed.missing_packages())
     python = testbed.ensure_venv()
     os.chdir(SOURCE)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # nohup and background jobs ignore them, and a shell under test would inherit that
     os.execve(python, [str(python), "-m", "pytest", *words], testbed.environment(python))

@@ -69,7 +69,7 @@ def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tupl
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "s.connect('keeper.sock'); s.settimeout(5)\n"
-        "s.send(b'{\"seq\":1,\"do\":\"list\"}')\n"
+        's.send(b\'{"seq":1,"do":"list"}\')\n'
         "sys.exit(0 if s.recv(100) == b'' else 3)\n"
     )
     command = ["/usr/bin/python3", "-c", code]
