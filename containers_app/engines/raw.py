@@ -53,7 +53,9 @@ class RawEngine:
         self._changed = changed
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
-        await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use)
+        own = f"{self._data}/busybox/bin/busybox"  # fetched by deploy/up where the machine's own is not static
+        busybox = own if os.path.exists(own) else images.BUSYBOX
+        await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
         self._runner.network = await asyncio.to_thread(open_network, self._tag, f"{self._data}/state/network.json")
         await self._runner.keeper.open()
         for name in broken:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from . import packages
 from .console import Refused, say
 from .instance import MARKER, Instance, write_file
 
@@ -82,6 +84,21 @@ def venv(instance: Instance) -> None:
 
 def npm(instance: Instance) -> None:
     _keep(instance.data / "npm", npm_key(), "Installing the browser's packages …", _make_npm)
+
+
+def busybox(instance: Instance) -> None:
+    """A static busybox for the image of that name, where the machine's own needs shared libraries (Debian's default)."""
+    if not is_static(Path("/bin/busybox")):
+        _keep(instance.data / "busybox", "1", "Fetching a static busybox …", lambda new: packages.unpack("busybox-static", new))
+
+
+def is_static(program: Path) -> bool:
+    """An ELF program (64 bits, little-endian) without PT_INTERP (3), elf(5)."""
+    head = program.read_bytes()
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+        return False
+    start, size, count = struct.unpack_from("<Q14xHH", head, 32)
+    return all(struct.unpack_from("<I", head, start + size * row)[0] != 3 for row in range(count))
 
 
 def app_key() -> str:

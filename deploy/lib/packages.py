@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from .console import Refused, say
 
@@ -27,6 +29,20 @@ def install(names: Sequence[str]) -> None:
         raise Refused(
             f"The system packages {words} could not be installed ({reason}): install them with apt-get, then run this again."
         )
+
+
+def unpack(name: str, place: Path) -> None:
+    """The files of a package below ``place``, without installing it: what it would replace stays as it is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for attempt in (1, 2):
+            ran = subprocess.run(["apt-get", "-q", "download", name], cwd=scratch, capture_output=True, check=False)
+            if found := list(Path(scratch).glob("*.deb")):
+                subprocess.run(["dpkg-deb", "--extract", str(found[0]), str(place)], check=True)
+                return
+            if attempt == 1:
+                _apt("update")
+        reason = ran.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["apt-get download failed"]
+        raise Refused(f"The package {name} could not be fetched ({reason[0]}): check the network, then run this again.")
 
 
 def _apt(*words: str) -> str | None:

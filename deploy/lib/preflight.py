@@ -6,6 +6,7 @@ import ctypes
 import errno
 import importlib.util
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -22,6 +23,7 @@ KERNEL_MIN = (5, 12)  # clone3 with a cgroup, mount_setattr, openat2
 DISK_FOR_INSTALL = 400 << 20  # bytes: the venv and the npm packages take about 250 MB with what pip needs on the way
 DISK_FOR_START = 16 << 20  # bytes: the database, logs
 CONTROLLERS = ("cpu", "memory", "pids")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def check_root() -> None:
@@ -170,11 +172,10 @@ def missing_packages() -> list[str]:
         wanted.append("python3-venv")
     if not any(os.access(path, os.X_OK) for path in ("/bin/busybox", "/usr/bin/busybox")):
         wanted.append("busybox-static")
-    wanted += [
-        package
-        for library, package in (("libseccomp.so.2", "libseccomp2"), ("libnftables.so.1", "libnftables1"))
-        if not _library_exists(library)
-    ]
+    if not _library_exists("libseccomp.so.2"):
+        wanted.append("libseccomp2")
+    if shutil.which("nft", path=_SYSTEM_PATH) is None:
+        wanted.append("nftables")
     return wanted
 
 

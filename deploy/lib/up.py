@@ -30,6 +30,7 @@ def main(words: list[str]) -> int:
     install.sources(instance)
     install.venv(instance)
     install.npm(instance)
+    install.busybox(instance)
     instance = users.ensure(instance)
     instances.save(instance)
     policy.ensure(instance)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lib import install
+from deploy.lib import install, packages
+from deploy.lib.install import is_static
 from deploy.lib.instance import Instance
 from tests.panel import Panel, deploy, free_port
 
@@ -69,3 +70,14 @@ def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeate
     finally:
         other.down("--all", "--purge")
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_dynamic_busybox_is_told_from_a_static_one() -> None:
+    assert is_static(Path("/bin/busybox"))
+    assert not is_static(Path("/bin/bash"))
+    assert not is_static(Path(__file__))
+
+
+def test_a_package_is_unpacked_without_being_installed(tmp_path: Path) -> None:
+    packages.unpack("busybox-static", tmp_path / "busybox")
+    assert is_static(tmp_path / "busybox" / "bin" / "busybox")
