@@ -172,7 +172,7 @@ def missing_packages() -> list[str]:
         wanted.append("python3-venv")
     if not any(os.access(path, os.X_OK) for path in ("/bin/busybox", "/usr/bin/busybox")):
         wanted.append("busybox-static")
-    if not _library_exists("libseccomp.so.2"):
+    if not library_exists("libseccomp.so.2"):
         wanted.append("libseccomp2")
     if shutil.which("nft", path=_SYSTEM_PATH) is None:
         wanted.append("nftables")
@@ -231,7 +231,7 @@ def _module_exists(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _library_exists(name: str) -> bool:
+def library_exists(name: str) -> bool:
     try:
         ctypes.CDLL(name)
     except OSError:

@@ -34,6 +34,8 @@ def missing_packages() -> list[str]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [package for program, package in _PROGRAMS.items() if shutil.which(program, path=path) is None]
     missing += [package for file, package in _FILES.items() if not os.path.exists(file)]
+    if not preflight.library_exists("libatomic.so.1"):
+        missing.append("libatomic1")  # Playwright's own Node needs it
     return sorted({*missing, *preflight.missing_packages()})
 
 
