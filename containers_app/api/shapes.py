@@ -163,7 +163,7 @@ class History(msgspec.Struct, frozen=True):
 
     columns: list[str]
     step: float  # seconds; rows may be further apart: 10 seconds when nobody watched
-    items: list[list[float | None]]
+    items: list[list[int | float | None]]
 
 
 class Logs(msgspec.Struct, frozen=True):

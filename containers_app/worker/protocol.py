@@ -244,7 +244,7 @@ class History(msgspec.Struct, frozen=True):
 
     columns: tuple[str, ...]
     step: float
-    items: list[tuple[float | None, ...]]
+    items: list[tuple[int | float | None, ...]]
 
 
 class NetworkTotals(msgspec.Struct, frozen=True):

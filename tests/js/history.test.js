@@ -10,6 +10,12 @@ test("rows of ten seconds and of one become a value for each second", () => {
   assert.deepEqual(everySecond([], 1, 300), []);
 });
 
+test("rows a little off the second leave no gap", () => {
+  const times = [0, 1.3, 2.6, 12.2, 12.9, 14.4, 15.5, 16.5];
+  const values = everySecond(times.map((time) => [1000 + time, 1]), 1, 300);
+  assert.deepEqual(values, new Array(values.length).fill(1));
+});
+
 test("what is unknown, and a gap between rows, stays unknown", () => {
   assert.deepEqual(everySecond([[100, 1], [101, null], [102, 3]], 1, 300), [1, null, 3]);
   const values = everySecond([[100, 1], [130, 2]], 1, 300);

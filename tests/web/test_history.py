@@ -28,6 +28,7 @@ async def test_the_last_five_minutes_come_in_seconds(as_olga, worker):
     assert len(answer.body["items"]) == 20
     row = dict(zip(["time", *answer.body["columns"]], answer.body["items"][-1], strict=True))
     assert (row["cpu"], row["memory"], row["pids"], row["net_in"]) == (0.25, 5 << 20, 2, None)
+    assert isinstance(row["memory"], int) and isinstance(row["pids"], int)
     assert abs(row["time"] - time.time()) < 5
     assert len((await as_olga.get("/containers/web-1/history?seconds=5")).body["items"]) in (4, 5)
 

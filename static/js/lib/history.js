@@ -39,12 +39,12 @@ export function everySecond(rows, column, size) {
   const end = rows.at(-1)[0];
   const length = Math.min(size, Math.round(end - rows[0][0]) + 1);
   const values = new Array(length).fill(null);
-  let before = rows[0][0] - 1;
+  let before = null; // the slot of the row before
   for (const row of rows) {
     const last = length - 1 - Math.round(end - row[0]);
-    const span = Math.min(Math.max(Math.round(row[0] - before), 1), HELD);
-    for (let at = Math.max(last - span + 1, 0); at <= last; at += 1) values[at] = row[column];
-    before = row[0];
+    const first = before === null ? last : Math.max(Math.min(before + 1, last), last - HELD + 1);
+    for (let at = Math.max(first, 0); at <= last; at += 1) values[at] = row[column];
+    before = last;
   }
   return values;
 }
