@@ -9,6 +9,7 @@ from .errors import TerrariumError
 
 JSON = "application/json"
 _API = "/api/v1"
+_METRICS = "/metrics"
 
 
 class MethodNotAllowed(TerrariumError):
@@ -28,7 +29,8 @@ class Encoded(bytes):
 
 
 def is_api_path(path: str) -> bool:
-    return path == _API or path.startswith(_API + "/")
+    """For programs: tokens are taken there, and errors are JSON."""
+    return path in (_METRICS, _API) or path.startswith(_API + "/")
 
 
 def answer(result: object, status: int = 200) -> HttpResponse:

@@ -17,8 +17,8 @@ from .errors import Conflict, InvalidInput, NotFound, PermissionDenied, WorkerUn
 from .models import AuditEntry
 from .spec import ENGINES, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
-from .worker import protocol, terminals
-from .worker.protocol import Command, Container, ExecResult, Stats
+from .worker import protocol
+from .worker.protocol import Command, Container, ExecResult, History, Metrics, Stats
 
 T = TypeVar("T")
 
@@ -193,6 +193,15 @@ async def read_stats(visitor: Visitor, reference: str) -> Stats:
     return await _ask(protocol.ReadStats((await get_container(visitor, reference)).id), Stats)
 
 
+async def read_history(visitor: Visitor, reference: str, seconds: float) -> History:
+    return await _ask(protocol.ReadHistory((await get_container(visitor, reference)).id, seconds), History)
+
+
+async def read_metrics(visitor: Visitor) -> Metrics:
+    _staff_only(visitor, "What all containers use")
+    return await _ask(protocol.ReadMetrics(), Metrics)
+
+
 async def read_logs(visitor: Visitor, reference: str, tail: int) -> str:
     return await _ask(protocol.ReadLogs((await get_container(visitor, reference)).id, tail=tail), str)
 
@@ -275,7 +284,7 @@ async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
     spec = await _permitted(visitor, spec)
     container = await _ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
     await mirror.current().settle(container)
-    await audit(visitor, "create", _target(container), f"{container.engine}, {container.image}")
+    await audit(visitor, "create", target_of(container), f"{container.engine}, {container.image}")
     return container
 
 
@@ -330,7 +339,7 @@ async def remove_container(visitor: Visitor, reference: str, force: bool = False
     container = await get_container(visitor, reference, to="operate")
     await _ask(protocol.RemoveContainer(container.id, force), msgspec.Raw)
     await mirror.current().settle_removal(container.id)
-    await audit(visitor, "remove", _target(container), "by force" if force else "")
+    await audit(visitor, "remove", target_of(container), "by force" if force else "")
 
 
 async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
@@ -341,7 +350,7 @@ async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges)
     if changes:
         await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
         detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
-        await audit(visitor, "update limits", _target(container), detail)
+        await audit(visitor, "update limits", target_of(container), detail)
     return readings
 
 
@@ -350,7 +359,7 @@ async def execute_command(visitor: Visitor, reference: str, argv: tuple[str, ...
     if not 0 < timeout <= LONGEST_EXEC:
         raise InvalidInput(f"timeout is from 0 to {LONGEST_EXEC:.0f} seconds.", hint="Leave it out for 60.")
     container = await get_container(visitor, reference, to="operate")
-    await audit(visitor, "execute", _target(container), " ".join(argv))
+    await audit(visitor, "execute", target_of(container), " ".join(argv))
     return await _ask(protocol.ExecuteCommand(container.id, argv, timeout), ExecResult)
 
 
@@ -360,53 +369,16 @@ def _check_program(argv: tuple[str, ...]) -> None:
     check_argv(argv)
 
 
-async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
-    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
-    check_argv(argv)
-    if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
-        raise InvalidInput("rows and columns are from 1 to 1000.")
-    container = await get_container(visitor, reference, to="operate")
-    table = terminals.table()
-    table.check_room(visitor.user_id)
-    client = mirror.current().client
-    command = protocol.OpenTerminal(container.id, argv, rows, columns)
-    opened, descriptor = await client.call_fd(command, protocol.TerminalOpened)
-
-    async def resize(rows: int, columns: int) -> None:
-        await client.call(protocol.ResizeTerminal(opened.terminal, rows, columns), msgspec.Raw)
-
-    session = terminals.TerminalSession(descriptor, opened.is_tty, resize, rows=rows, columns=columns)
-    key = table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
-    await audit(visitor, "open terminal", _target(container), " ".join(argv))
-    return key
-
-
-async def close_terminal(visitor: Visitor, key: str) -> None:
-    terminals.table().close(key, visitor.user_id)
-
-
-async def list_terminals(visitor: Visitor) -> list[dict[str, Any]]:
-    return [
-        {
-            "session": key,
-            "container": holder.container,
-            "alive": session.alive,
-            "viewers": session.viewers,
-            "opened_at": opened_at,
-        }
-        for key, session, holder, opened_at in terminals.table().of(visitor.user_id)
-    ]
-
-
 async def _act(visitor: Visitor, action: str, container: Container, command: Command, detail: str = "") -> Container:
     """Ask the worker, see the change in our own list, audit it."""
     known = mirror.current()
     before = known.changes(container.id)
     changed = await _ask(command, Container)
     await known.settle(changed, before)
-    await audit(visitor, action, _target(container), detail)
+    await audit(visitor, action, target_of(container), detail)
     return changed
 
 
-def _target(container: Container) -> str:
+def target_of(container: Container) -> str:
+    """As the audit log names it."""
     return f"{container.name} ({container.id[:12]})"

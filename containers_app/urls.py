@@ -10,7 +10,7 @@ from django.urls import path, re_path
 
 from . import api, openapi
 from .responses import answer
-from .views import accounts, health, pages
+from .views import accounts, health, metrics, pages
 
 
 async def openapi_document(request: HttpRequest) -> HttpResponse:
@@ -36,6 +36,7 @@ urlpatterns: list[Any] = [
     path("logout/", accounts.log_out),
     path("password/", accounts.password),
     path("healthz", health.healthz),
+    path("metrics", metrics.metrics),
     path("admin/", admin.site.urls),
     path("api/docs/", pages.api_docs, {"document": openapi.document()}),
     path("api/v1/openapi.json", openapi_document),

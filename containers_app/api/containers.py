@@ -92,6 +92,10 @@ async def read_stats(call: Call) -> object:
     return msgspec.structs.asdict(await services.read_stats(call.visitor, call.path["id"]))
 
 
+async def read_history(call: Call) -> object:
+    return await services.read_history(call.visitor, call.path["id"], within(call.query.seconds, 1, "seconds"))
+
+
 async def read_logs(call: Call) -> object:
     tail = min(within(call.query.tail, 1, "tail"), 100_000)
     return {"text": await services.read_logs(call.visitor, call.path["id"], tail)}
@@ -174,6 +178,7 @@ ROUTES = (
     Route("GET", ID + "/processes", read_processes, "List its processes", shapes.Processes),
     Route("GET", ID + "/namespaces", read_namespaces, "List its namespaces, and who shares them", shapes.NamespaceList),
     Route("GET", ID + "/stats", read_stats, "Read its numbers of this second", shapes.Stats),
+    Route("GET", ID + "/history", read_history, "Read its recent numbers", shapes.History, query=shapes.HistoryQuery),
     Route("GET", ID + "/logs", read_logs, "Read the end of its log", shapes.Logs, query=shapes.LogsQuery),
     Route("GET", ID + "/commands", read_commands, "Show the commands that make the same", shapes.Commands),
     Route("GET", ID + "/security", read_security, "Read how it is confined", dict[str, Any]),

@@ -48,6 +48,10 @@ class RemoveQuery(msgspec.Struct, frozen=True):
     force: bool = False
 
 
+class HistoryQuery(msgspec.Struct, frozen=True):
+    seconds: int = 300  # up to 300 in steps of a second, beyond in steps of ten, at most two hours
+
+
 class LogsQuery(msgspec.Struct, frozen=True):
     tail: int = 1000  # lines
 
@@ -147,6 +151,19 @@ class Graph(msgspec.Struct, frozen=True):
 Stats = msgspec.defstruct(
     "Stats", [(field.name, field.type) for field in msgspec.structs.fields(protocol.Stats)], frozen=True, module=__name__
 )
+
+
+class History(msgspec.Struct, frozen=True):
+    """Rows of (Unix seconds, then the columns), oldest first, null for unknown; a row is of the time since the row before.
+
+    Columns are those of Stats, in its units: cpu and cpu_limit in cores, memory and memory_limit in bytes, pids and pids_limit
+    as counts, throttled as a share from 0 to 1, io_read, io_write, net_in and net_out in bytes per second. With a step of
+    10 seconds cpu and memory are means, and cpu_max and memory_max are there too. The panel forgets it when its worker ends.
+    """
+
+    columns: list[str]
+    step: float  # seconds; rows may be further apart: 10 seconds when nobody watched
+    items: list[list[int | float | None]]
 
 
 class Logs(msgspec.Struct, frozen=True):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from .. import services
+from .. import terminal_services
 from . import shapes
 from .route import Call, Route
 
 
 async def open_terminal(call: Call) -> object:
     body: shapes.TerminalBody = call.body
-    return {"session": await services.open_terminal(call.visitor, call.path["id"], body.argv, body.rows, body.columns)}
+    session = await terminal_services.open_terminal(call.visitor, call.path["id"], body.argv, body.rows, body.columns)
+    return {"session": session}
 
 
 async def list_terminals(call: Call) -> object:
-    return {"items": await services.list_terminals(call.visitor), "next": None}
+    return {"items": await terminal_services.list_terminals(call.visitor), "next": None}
 
 
 async def close_terminal(call: Call) -> object:
-    await services.close_terminal(call.visitor, call.path["session"])
+    await terminal_services.close_terminal(call.visitor, call.path["session"])
     return None
 
 

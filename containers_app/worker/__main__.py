@@ -29,6 +29,7 @@ from ..kernel import procfs
 from ..kernel.cgroups import choose
 from .commands import Worker, find, handle
 from .events import EventLog
+from .history import History
 from .live import Live
 from .registry import Registry
 from .sampler import Sampler
@@ -92,26 +93,30 @@ async def serve(options: argparse.Namespace) -> None:
     rules = policy.load(options.data / "policy.toml")
     cgroups = choose()
     sampler = Sampler(cgroups)
-    live = Live(sampler.sample)
+    history = History(sampler.sample)
+    live = Live(history.sample)
     engines = build(
         node=options.node, tag=instance_tag(options.data), data=str(options.data), run=str(options.run),
         docker_host=options.docker_host, policy=rules, cgroups=cgroups, resolve=lambda wanted: find(registry, wanted).pid,
     )  # fmt: skip
     state, web = options.data / "state", options.run / "web"
     state.mkdir(mode=0o700, exist_ok=True)
-    registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler))
+    registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler, history))
     live.open(registry)
     await registry.open()
-    worker = Worker(options.node, rules, registry, live, sampler, cgroups)
+    worker = Worker(options.node, rules, registry, live, history, cgroups)
     server = Server(web / "worker.sock", options.node, rules.admits, lambda command: handle(worker, command), live)
     web.mkdir(mode=0o750, exist_ok=True)
     server.open(group_of(options.web_uid))
     gc.collect()
     gc.freeze()  # what is here now stays: later collections need not look at it
     _log.info("serving %s as node %s, %d containers", web / "worker.sock", options.node, len(registry.all()))
-    minding = asyncio.create_task(keep_forwarding(engines), name="forwarding")
+    minding = (
+        asyncio.create_task(keep_forwarding(engines), name="forwarding"), asyncio.create_task(history.keep(), name="history"),
+    )  # fmt: skip
     await stop.wait()
-    minding.cancel()
+    for task in minding:
+        task.cancel()
     _log.info("ending; sandboxes go on")
     await server.close()
     await registry.close()
@@ -134,10 +139,11 @@ async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
 
 
 class Tracker:
-    """Tells the sampler which containers there are to sample."""
+    """Tells the sampler which containers there are to sample, and the history which are gone for good."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, history: History) -> None:
         self._sampler = sampler
+        self._history = history
 
     def update(self, container: Container) -> None:
         if container.state in ("running", "paused") and container.cgroups:
@@ -148,6 +154,7 @@ class Tracker:
 
     def forget(self, container_id: str) -> None:
         self._sampler.forget(container_id)
+        self._history.forget(container_id)
 
 
 def group_of(uid: int) -> int:

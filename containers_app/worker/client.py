@@ -39,8 +39,9 @@ BACKLOG = 64  # pushes not yet taken, after which nothing more is read and the w
 
 READS = (
     protocol.ListContainers, protocol.GetContainer, protocol.ReadLimits, protocol.ReadProcesses, protocol.ReadNamespaces,
-    protocol.ReadGraph, protocol.ReadStats, protocol.ReadLogs, protocol.ReadCommands, protocol.ReadSecurity,
-    protocol.PreviewCommands, protocol.ReadHost, protocol.ListImages, protocol.ListNetworks, protocol.ListEvents,
+    protocol.ReadGraph, protocol.ReadStats, protocol.ReadHistory, protocol.ReadMetrics, protocol.ReadLogs, protocol.ReadCommands,
+    protocol.ReadSecurity, protocol.PreviewCommands, protocol.ReadHost, protocol.ListImages, protocol.ListNetworks,
+    protocol.ListEvents,
 )  # fmt: skip
 
 _ROOM_FOR_FDS = socket.CMSG_SPACE(16 * 4)  # socket.recv_fds would lose the flag that closes them on exec

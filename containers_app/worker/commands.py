@@ -23,11 +23,11 @@ from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import inspection, protocol
+from . import inspection, metrics, protocol
+from .history import History
 from .live import Live
 from .protocol import Stats, TerminalOpened
 from .registry import Registry
-from .sampler import Sampler
 from .server import WithDescriptor
 
 MAX_TIMEOUT = 3600.0  # seconds
@@ -47,7 +47,7 @@ class Worker:
     policy: Policy
     registry: Registry
     live: Live
-    sampler: Sampler
+    history: History
     cgroups: Cgroups
     terminals: dict[str, Terminal] = field(default_factory=dict)  # those whose holder can't size them itself
     names: set[str] = field(default_factory=set)  # of containers being made
@@ -251,10 +251,21 @@ async def read_stats(worker: Worker, command: protocol.ReadStats) -> Stats:
     frame = worker.live.latest
     if frame is None:
         worker.registry.publish()
-        worker.sampler.sample()
+        worker.history.sample()
         await asyncio.sleep(RATE_WAIT)
-        frame = worker.live.latest or worker.sampler.sample()
+        frame = worker.live.latest or worker.history.sample()
     return frame.rows.get(container.id, UNKNOWN)
+
+
+async def read_history(worker: Worker, command: protocol.ReadHistory) -> protocol.History:
+    """Empty when it has not run since this worker began."""
+    if not (math.isfinite(command.seconds) and command.seconds >= 1):
+        raise InvalidInput("seconds is a number from 1 on.")
+    return worker.history.read(_engine(worker, command.id).get(command.id).id, command.seconds)
+
+
+async def read_metrics(worker: Worker, _: protocol.ReadMetrics) -> protocol.Metrics:
+    return await asyncio.to_thread(metrics.read, worker.registry.all(), worker.cgroups)
 
 
 async def read_logs(worker: Worker, command: protocol.ReadLogs) -> str:
@@ -347,6 +358,8 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.ReadNamespaces: read_namespaces,
     protocol.ReadGraph: read_graph,
     protocol.ReadStats: read_stats,
+    protocol.ReadHistory: read_history,
+    protocol.ReadMetrics: read_metrics,
     protocol.ReadLogs: read_logs,
     protocol.ReadCommands: read_commands,
     protocol.ReadSecurity: read_security,

@@ -130,6 +130,17 @@ class ReadStats(Command, frozen=True):
     id: str
 
 
+class ReadHistory(Command, frozen=True):
+    """The reply is a History."""
+
+    id: str
+    seconds: float = 300.0  # up to 300 in steps of a second, beyond in steps of ten
+
+
+class ReadMetrics(Command, frozen=True):
+    """The reply is a Metrics: the kernel's own totals, of every container that runs and of the host."""
+
+
 class ReadLogs(Command, frozen=True):
     id: str
     tail: int = 1000  # lines
@@ -170,8 +181,8 @@ class Subscribe(Command, frozen=True):
 AnyCommand = (
     ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
     | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
-    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadLogs | ReadCommands | ReadSecurity
-    | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
+    | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
 )  # fmt: skip
 
 
@@ -222,6 +233,76 @@ class StatsFrame(msgspec.Struct, frozen=True):
     time: float
     host: HostStats
     rows: dict[str, Stats]
+
+
+class History(msgspec.Struct, frozen=True):
+    """Recent rows of one container, oldest first: (Unix seconds, then the ``columns``), None for unknown.
+
+    Columns have the names and units of Stats; memory and cpu are means where there are memory_max and cpu_max. ``step`` is
+    the least time between rows in seconds; a row's numbers hold for the time since the row before.
+    """
+
+    columns: tuple[str, ...]
+    step: float
+    items: list[tuple[int | float | None, ...]]
+
+
+class NetworkTotals(msgspec.Struct, frozen=True):
+    """One interface since it was made: columns of /proc/net/dev."""
+
+    interface: str
+    received: int  # bytes
+    received_packets: int
+    received_errors: int
+    received_dropped: int
+    sent: int  # bytes
+    sent_packets: int
+    sent_errors: int
+    sent_dropped: int
+
+
+class DiskTotals(msgspec.Struct, frozen=True):
+    device: str  # "/dev/sda"
+    read: int  # bytes
+    written: int
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel's own totals of one control group since it was made. None is "not known"; limits 0 are "no limit"."""
+
+    group: str  # its path in the hierarchy; "/" for the whole host, which has no name
+    name: str = ""
+    image: str = ""
+    engine: str = ""
+    labels: dict[str, str] = {}
+    started_at: float | None = None  # Unix seconds
+    cpu: float | None = None  # seconds
+    cpu_limit: float | None = None  # cores
+    cpu_shares: int | None = None  # cgroup v1's measure: 1024 is usual
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled: float | None = None  # seconds
+    memory: int | None = None  # bytes charged, with all file cache
+    working_set: int | None = None  # without its inactive file cache
+    anonymous: int | None = None
+    files: int | None = None
+    memory_limit: int | None = None
+    memory_low: int | None = None
+    oom_kills: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    pids_limit: int | None = None
+    networks: tuple[NetworkTotals, ...] = ()
+    disks: tuple[DiskTotals, ...] = ()
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    time: float  # Unix seconds
+    kernel: str
+    cpus: int
+    memory_total: int  # bytes
+    swap_total: int
+    groups: tuple[Totals, ...]
 
 
 class ContainersChanged(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 
 import { api } from "./api.js";
 import { pageData } from "./dom.js";
-import { History } from "./lib/history.js";
+import { History, everySecond } from "./lib/history.js";
 import { groupByInode } from "./lib/sharing.js";
 
 const RETRY_FIRST = 500; // ms; doubles up to RETRY_MOST, so that a restarted web process is not stormed
@@ -47,6 +47,15 @@ class Store extends EventTarget {
   history(id) {
     if (!this.histories.has(id)) this.histories.set(id, {});
     return this.histories.get(id);
+  }
+
+  /** Begin this container's history with what the worker remembers; what came live in the meantime follows it. */
+  async fill(id) {
+    const { columns, items } = await api.get(`/containers/${id}/history?seconds=${SAMPLES}`);
+    const history = this.history(id);
+    if (!items.length || items[0][0] >= (history.time?.values[0] ?? Infinity)) return; // a new worker knows less than this page
+    const live = history.time?.values.filter((time) => time > items.at(-1)[0]).length ?? 0;
+    for (const [place, name] of ["time", ...columns].entries()) (history[name] ??= new History(SAMPLES)).begin(everySecond(items, place, SAMPLES), live);
   }
 
   /** What an API call returned is taken over at once; the websocket says the same a moment later. */
@@ -133,16 +142,17 @@ class Store extends EventTarget {
     for (const [id, row] of Object.entries(rows)) {
       const stats = {};
       const history = this.history(id);
+      (history.time ??= new History(SAMPLES)).push(time);
       columns.forEach((name, index) => {
         stats[name] = row[index];
         (history[name] ??= new History(SAMPLES)).push(row[index]);
       });
       this.stats.set(id, stats);
     }
-    for (const id of this.stats.keys()) {
+    for (const [id, history] of this.histories) {
       if (id in rows) continue;
       this.stats.delete(id);
-      for (const series of Object.values(this.history(id))) series.push(null);
+      for (const [name, series] of Object.entries(history)) series.push(name === "time" ? time : null);
     }
     this.#emit("stats", { time, rows });
   }

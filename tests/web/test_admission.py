@@ -25,7 +25,7 @@ def every_path() -> list[str]:
 
 
 async def test_every_page_sends_a_stranger_to_the_log_in(browser, worker):
-    pages = [path for path in every_path() if not path.startswith("/api/v1") and path not in OPEN_PATHS]
+    pages = [path for path in every_path() if not path.startswith("/api/v1") and path not in {*OPEN_PATHS, "/metrics"}]
     assert len(pages) > 20
     for path in [*pages, "/nowhere", "//", "/login/../host/", "/healthz/", "/login"]:
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"):
@@ -41,6 +41,12 @@ async def test_every_api_call_is_a_401_without_credentials(worker):
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     for path in ("", "/", "/nowhere", "/openapi.json"):
         assert (await api.get(path)).status == 401, path
+
+
+async def test_metrics_are_a_401_without_credentials(browser, worker):
+    for method in ("GET", "HEAD", "OPTIONS"):
+        answer = await browser.client.generic(method, "/metrics")
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
 
 
 async def test_a_wrong_token_is_told_so_even_beside_a_session(browser, olga, worker):

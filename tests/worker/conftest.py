@@ -24,6 +24,7 @@ from containers_app.worker import protocol
 from containers_app.worker.client import WorkerClient
 from containers_app.worker.commands import Worker, handle
 from containers_app.worker.events import EventLog
+from containers_app.worker.history import History
 from containers_app.worker.live import Live
 from containers_app.worker.registry import Registry
 from containers_app.worker.sampler import Sampler
@@ -219,11 +220,12 @@ class Site:
     async def open(self) -> None:
         cgroups = choose()
         self.sampler = Sampler(cgroups)
-        self.live = Live(self.sampler.sample)
+        self.history = History(self.sampler.sample)
+        self.live = Live(self.history.sample)
         self.registry = Registry({"raw": self.engine}, EventLog(self.state / "events.jsonl", "here"), self.live, NoTracker())
         self.live.open(self.registry)
         await self.registry.open()
-        self.worker = Worker("here", self.policy, self.registry, self.live, self.sampler, cgroups)
+        self.worker = Worker("here", self.policy, self.registry, self.live, self.history, cgroups)
         self.server = Server(self.path, "here", self.policy.admits, lambda command: handle(self.worker, command), self.live)
         self.server.open(os.getgid())
 

@@ -60,9 +60,13 @@ class Counters:
     cpu_key: bytes = b""
     cpu_unit: float = 1.0  # seconds in one unit of the file's number
     periods: str = ""  # has nr_periods and nr_throttled
+    held_key: bytes = b""  # there: how long it was throttled
+    held_unit: float = 1.0  # seconds
     memory: str = ""
     memory_stat: str = ""
     cache_key: bytes = b""  # inactive file cache, which does not count as use
+    anonymous_key: bytes = b""  # memory that no file backs
+    files_key: bytes = b""  # the whole file cache
     pids: str = ""
     io: str = ""
     read_key: bytes = b""

@@ -250,9 +250,13 @@ def counters(directories: Mapping[str, str]) -> dict[str, Counters]:
     """Controller → where its numbers are, for the controllers given."""
     table = {
         "cpuacct": lambda d: Counters(cpu=d + "/cpuacct.usage", cpu_unit=1e-9),
-        "cpu": lambda d: Counters(periods=d + "/cpu.stat"),
+        "cpu": lambda d: Counters(periods=d + "/cpu.stat", held_key=b"throttled_time ", held_unit=1e-9),
         "memory": lambda d: Counters(
-            memory=d + "/memory.usage_in_bytes", memory_stat=d + "/memory.stat", cache_key=b"total_inactive_file "
+            memory=d + "/memory.usage_in_bytes",
+            memory_stat=d + "/memory.stat",
+            cache_key=b"total_inactive_file ",
+            anonymous_key=b"total_rss ",
+            files_key=b"total_cache ",
         ),
         "pids": lambda d: Counters(pids=d + "/pids.current"),
         "blkio": lambda d: Counters(

@@ -254,8 +254,14 @@ def counters(directories: Mapping[str, str]) -> dict[str, Counters]:
     """Controller → where its numbers are, for the controllers given; "" (no controller) has the CPU time."""
     table = {
         "": lambda d: Counters(cpu=d + "/cpu.stat", cpu_key=b"usage_usec ", cpu_unit=1e-6),
-        "cpu": lambda d: Counters(periods=d + "/cpu.stat"),
-        "memory": lambda d: Counters(memory=d + "/memory.current", memory_stat=d + "/memory.stat", cache_key=b"inactive_file "),
+        "cpu": lambda d: Counters(periods=d + "/cpu.stat", held_key=b"throttled_usec ", held_unit=1e-6),
+        "memory": lambda d: Counters(
+            memory=d + "/memory.current",
+            memory_stat=d + "/memory.stat",
+            cache_key=b"inactive_file ",
+            anonymous_key=b"anon ",
+            files_key=b"file ",
+        ),
         "pids": lambda d: Counters(pids=d + "/pids.current"),
         "io": lambda d: Counters(io=d + "/io.stat", read_key=b" rbytes=", write_key=b" wbytes="),
     }

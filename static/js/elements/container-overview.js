@@ -31,7 +31,22 @@ class ContainerOverview extends HTMLElement {
     const { signal } = this.#abort;
     listen(signal, "containers", ({ changed }) => (changed.includes(id) || changed.length > 0) && this.#draw());
     listen(signal, "stats", () => this.#tick());
+    let lost = false;
+    listen(signal, "connection", (up) => {
+      if (up && lost) this.#fill(); // what was missed meanwhile
+      lost = !up;
+    });
     this.#draw();
+    this.#tick();
+    this.#fill();
+  }
+
+  async #fill() {
+    try {
+      await store.fill(this.id_);
+    } catch {
+      return; // the charts begin with what comes live
+    }
     this.#tick();
   }
 

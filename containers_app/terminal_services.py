@@ -1,0 +1,52 @@
+"""What a visitor can do with terminals: services.py's part for sessions that go on after the request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from . import mirror
+from .errors import InvalidInput
+from .services import audit, get_container, target_of
+from .spec import check_argv
+from .visitors import Visitor
+from .worker import protocol, terminals
+
+
+async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
+    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
+    check_argv(argv)
+    if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
+        raise InvalidInput("rows and columns are from 1 to 1000.")
+    container = await get_container(visitor, reference, to="operate")
+    table = terminals.table()
+    table.check_room(visitor.user_id)
+    client = mirror.current().client
+    command = protocol.OpenTerminal(container.id, argv, rows, columns)
+    opened, descriptor = await client.call_fd(command, protocol.TerminalOpened)
+
+    async def resize(rows: int, columns: int) -> None:
+        await client.call(protocol.ResizeTerminal(opened.terminal, rows, columns), msgspec.Raw)
+
+    session = terminals.TerminalSession(descriptor, opened.is_tty, resize, rows=rows, columns=columns)
+    key = table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
+    await audit(visitor, "open terminal", target_of(container), " ".join(argv))
+    return key
+
+
+async def close_terminal(visitor: Visitor, key: str) -> None:
+    terminals.table().close(key, visitor.user_id)
+
+
+async def list_terminals(visitor: Visitor) -> list[dict[str, Any]]:
+    return [
+        {
+            "session": key,
+            "container": holder.container,
+            "alive": session.alive,
+            "viewers": session.viewers,
+            "opened_at": opened_at,
+        }
+        for key, session, holder, opened_at in terminals.table().of(visitor.user_id)
+    ]
