@@ -41,8 +41,8 @@ class Place(msgspec.Struct, frozen=True):
     image_env: dict[str, str]
     uid_base: int
     uid_count: int
-    cgroup_files: tuple[str, ...]
-    has_cgroup2: bool
+    cgroup2: str  # its group in the v2 hierarchy, "" where there is none
+    tasks: tuple[str, ...]  # the tasks files of its v1 groups
     attachment: Attachment | None = None
 
 
@@ -105,6 +105,8 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
         kind="sandbox",
         namespaces=created,
         joins=tuple((LOG_FD + 1 + index, sc.CLONE_FLAGS[kind]) for index, kind in enumerate(joined)),
+        cgroup2=place.cgroup2,
+        tasks=place.tasks,
         parent=tuple(_parent_steps(spec, place, created)),
         child=tuple(_child_steps(spec, place, created)),
         log=f"{place.home}/log",
@@ -113,7 +115,7 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
 
 
 def _parent_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> list[Operation]:
-    steps: list[Operation] = [identity.JoinCgroups(place.cgroup_files)]
+    steps: list[Operation] = []
     mapped = "user" in created
     if mapped:
         steps.append(identity.WriteIdMaps(place.uid_base, place.uid_count))
@@ -143,7 +145,7 @@ def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> l
     elif "net" in created:
         steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
     steps += [rootfs.EnterRoot(), rootfs.MountProc("pid" in created), rootfs.MountSys("net" in created)]
-    if place.has_cgroup2 and "cgroup" in created:
+    if place.cgroup2 and "cgroup" in created:
         steps.append(rootfs.MountCgroup())
     steps.append(rootfs.MountDev("ipc" in created))
     for mount in spec.mounts:
@@ -165,6 +167,7 @@ def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_fla
         run=place.run,
         kind="exec",
         joins=((0, join_flags),),
-        before=(identity.JoinCgroups(place.cgroup_files),),
+        cgroup2=place.cgroup2,
+        tasks=place.tasks,
         child=(*become_root, streams, confinement(spec), security.RunProgram(argv, environment(spec, place), spec.cwd)),
     )

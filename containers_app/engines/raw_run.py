@@ -81,11 +81,13 @@ class Runner:
     def place(self, record: Record, run: str) -> raw_plan.Place:
         image = images.get_image(self._images, record.spec.image)
         paths = self._cgroups.paths(self.group(record.id))
+        cgroup2 = paths.get("", "")
+        v1 = dict.fromkeys(path for path in paths.values() if path != cgroup2)
         return raw_plan.Place(
             id=record.id, run=run, home=self._store.home(record.id), image=image.rootfs, image_command=image.command,
             image_env=image.env,
-            uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup_files=tuple(self._cgroups.procs_files(paths)),
-            has_cgroup2="" in paths, attachment=record.attachment,
+            uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
+            tasks=tuple(f"{path}/tasks" for path in v1), attachment=record.attachment,
         )  # fmt: skip
 
     async def launch(self, sandbox: Sandbox, addresses: set[str]) -> None:

@@ -47,20 +47,6 @@ class WriteIdMaps(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class JoinCgroups(Operation):
-    """``files`` are the cgroup.procs of the sandbox in each hierarchy. Without a pid: the process itself joins."""
-
-    files: tuple[str, ...]
-
-    def execute(self, stage: Stage) -> None:
-        for path in self.files:
-            write_file(path, str(stage.pid))
-
-    def describe(self) -> list[str]:
-        return [f"echo $PID > {path}" for path in self.files]
-
-
-@dataclass(frozen=True, slots=True)
 class AdjustOomScore(Operation):
     score: int
 

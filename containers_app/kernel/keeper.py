@@ -26,7 +26,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 if not __package__:  # run as a script: the package's root is two folders up
@@ -73,6 +73,7 @@ class Keeper:
         self.clients: set[socket.socket] = set()
         self.launches: dict[socket.socket, Launch] = {}
         self.children: dict[int, Child] = {}
+        self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.stopping = False
         self.log_check = 0.0
 
@@ -164,30 +165,57 @@ class Keeper:
     def _launch(self, client: socket.socket, seq: int, plan: plans.Plan, fds: tuple[int, ...]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         launch = Launch(plan, ours, client, seq)
+        step, groups = "JoinCgroups", []  # type: str, list[int]
         try:
-            if plan.joins:
-                pid = os.fork()
+            cgroup2 = -1
+            if plan.cgroup2:
+                cgroup2 = os.open(plan.cgroup2, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                groups.append(cgroup2)
+            tasks = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in plan.tasks]
+            groups += tasks
+            step = "clone3"
+            stage = Stage(fds=fds, tasks=tuple(tasks))
+            if plan.needs_helper:
+                pid, pidfd = sc.clone3(0, cgroup_fd=cgroup2)
                 if pid == 0:
-                    launching.run_helper(plan, theirs, fds)
+                    launching.run_helper(plan, theirs, stage)
+                os.close(pidfd)
             else:
-                pid, pidfd = sc.clone3(launching.flags(plan))
-                if pid == 0:
-                    launching.run_child(plan, theirs, Stage(fds=fds))
+                with self._pid_namespace(plan, fds):
+                    pid, pidfd = sc.clone3(launching.flags(plan), cgroup_fd=cgroup2)
+                    if pid == 0:
+                        launching.run_child(plan, theirs, stage)
         except OSError as error:
             ours.close()
-            self._send(client, {"seq": seq, "error": launching.error_of("clone3", error)})
+            self._send(client, {"seq": seq, "error": launching.error_of(step, error)})
             return
         finally:
             theirs.close()
+            for group in groups:
+                os.close(group)
         self.launches[ours] = launch
         self.selector.register(ours, selectors.EVENT_READ, self._progress)
-        if not plan.joins:
+        if not plan.needs_helper:
             self._begun(launch, pid, pidfd)
+
+    @contextlib.contextmanager
+    def _pid_namespace(self, plan: plans.Plan, fds: tuple[int, ...]) -> Iterator[None]:
+        """What is forked meanwhile is born in the pid namespace that the plan joins; the keeper itself stays where it is."""
+        joined = [fds[index] for index, kinds in plan.joins if kinds & sc.CLONE_NEWPID]
+        for fd in joined:
+            sc.setns(fd, sc.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            if joined:
+                sc.setns(self.own_pids, sc.CLONE_NEWPID)
 
     def _begun(self, launch: Launch, pid: int, pidfd: int) -> None:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
         self.children[pid] = Child(pid, launch.plan)
+        if not launch.plan.parent:
+            return  # it does not wait
         stage = Stage(pid=pid)
         try:
             for step in launch.plan.parent:
@@ -216,7 +244,7 @@ class Keeper:
         if "pid" in message:
             self._begun(launch, message["pid"], fds[0])
         elif "error" in message:
-            launch.error = launch.error or message["error"]
+            launch.error = message["error"]  # rather than our own: a parent's step fails when the child has
         else:
             launch.ready = True
             if fds:
@@ -334,6 +362,8 @@ def main(argv: list[str]) -> int:
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+    # Nor may anybody look into what we fork while it stands in a sandbox's namespaces (CVE-2019-5736): exec ends it.
+    sc.prctl(sc.PR_SET_DUMPABLE, 0)
     with open(f"{run}/keeper.pid", "w") as file:
         file.write(f"{os.getpid()}\n")
     sys.path.clear()

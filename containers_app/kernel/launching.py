@@ -33,24 +33,32 @@ def error_of(step: str, error: OSError) -> dict[str, Any]:
     return {"step": step, "errno": error.errno or 0, "text": str(error)}
 
 
-def run_helper(plan: plans.Plan, status: socket.socket, fds: tuple[int, ...]) -> NoReturn:
+def _begin(stage: Stage) -> None:
+    """The first that every forked process does, still as the host's root."""
+    signal.set_wakeup_fd(-1)
+    os.umask(0o022)  # the keeper's is stricter; what is made from here on is the sandbox's
+    for tasks in stage.tasks:
+        os.write(tasks, b"0")  # the writer itself
+        os.close(tasks)
+
+
+def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
     """Join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
 
     A pid namespace is joined by one's children only, hence the second fork; CLONE_PARENT makes it the keeper's child.
     """
+    step_name = "JoinCgroups"
     try:
-        signal.set_wakeup_fd(-1)
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)  # nobody in those namespaces may look into this process (CVE-2019-5736)
-        step_name = "setns"
+        _begin(stage)
         for step in plan.before:
             step_name = type(step).__name__
-            step.execute(Stage(pid=0, fds=fds))
+            step.execute(stage)
         step_name = "setns"
         for index, kinds in plan.joins:
-            sc.setns(fds[index], kinds)
+            sc.setns(stage.fds[index], kinds)
         pid, pidfd = sc.clone3(flags(plan) | CLONE_PARENT, exit_signal=0)
         if pid == 0:
-            run_child(plan, status, Stage(fds=fds))
+            run_child(plan, status, Stage(fds=stage.fds))
         socket.send_fds(status, [json.dumps({"pid": pid}).encode()], [pidfd])
     except OSError as error:
         status.send(json.dumps({"error": error_of(step_name, error)}).encode())
@@ -60,15 +68,17 @@ def run_helper(plan: plans.Plan, status: socket.socket, fds: tuple[int, ...]) ->
 
 def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
     """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
-    step_name = "start"
+    step_name = "JoinCgroups"
     try:
-        signal.set_wakeup_fd(-1)
-        sc.prctl(sc.PR_SET_DUMPABLE, 0)
-        os.umask(0o022)  # the keeper's is stricter; what is made from here on is the sandbox's
-        go, mounts = receive_fds(status, 16, MAX_FDS)
-        if go != b"go":
-            os._exit(125)
-        stage.mounts = mounts
+        _begin(stage)
+        step_name = "setns"
+        if not plan.needs_helper:
+            for index, kinds in plan.joins:
+                sc.setns(stage.fds[index], kinds)
+        if plan.parent:
+            go, stage.mounts = receive_fds(status, 16, MAX_FDS)
+            if go != b"go":
+                os._exit(125)
 
         def about_to_run() -> None:
             terminal = [stage.terminal] if stage.terminal >= 0 else []

@@ -16,6 +16,7 @@ class Stage:
 
     pid: int = 0  # parent's side: the child's host pid
     fds: tuple[int, ...] = ()  # what the worker sent along with the plan
+    tasks: tuple[int, ...] = ()  # child's side: the tasks files of its v1 cgroups, opened by the keeper
     mounts: list[int] = field(default_factory=list)  # detached mounts; made by the parent, attached by the child
     root: int = -1  # child's side: the new root, as an O_PATH descriptor
     terminal: int = -1  # child's side: the pty master, to be handed out

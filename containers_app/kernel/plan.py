@@ -2,10 +2,10 @@
 
 The same objects make the sandbox (``execute``), print "show the commands" (``describe``) and are what tests look at.
 
-    worker                    keeper                       helper (only with ``joins``)      child
-    plan + fds ──SEQPACKET──▶ before: operations ─────────▶ (runs ``before`` instead)
-                              clone3(namespaces) ─────────▶ setns(joins), clone3(PARENT) ──▶ waits
-                              ◀───────────────────────────  pid, pidfd; ends
+    worker                    keeper                       helper (only if needed)           child
+    plan + fds ──SEQPACKET──▶ clone3(namespaces, cgroup2) ──────────────────────────────────▶ cgroups, setns(joins), waits
+                              or clone3(cgroup2) ─────────▶ cgroups, before: operations,
+                              ◀── pid, pidfd; ends ───────  setns(joins), clone3(PARENT) ───▶ waits
                               parent: operations
                               "go" + prepared mounts ─────────────────────────────────────▶ child: operations
                               ◀──────────────────────────────────────────── terminal's fd, "run" or an error
@@ -25,7 +25,7 @@ from .operation import Operation
 OPERATIONS: dict[str, type[Operation]] = {
     kind.__name__: kind
     for kind in (
-        identity.WriteIdMaps, identity.JoinCgroups, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
+        identity.WriteIdMaps, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
         identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
         identity.UseStreams, rootfs.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
@@ -36,18 +36,29 @@ OPERATIONS: dict[str, type[Operation]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """``namespaces`` are the types to create. ``joins`` are (index into the message's fds, CLONE_NEW flags)."""
+    """``namespaces`` are the types to create. ``joins`` are (index into the message's fds, CLONE_NEW flags).
+
+    ``cgroup2`` is the v2 group that the process is born in. The ``tasks`` files of v1 groups it writes itself, first of
+    all: a task may move itself at once, while to move another one the kernel waits for every fork and exit on the host.
+    """
 
     id: str  # the sandbox
     run: str  # this launch, unique; an exit record carries it
     kind: str  # "sandbox" | "exec"
     namespaces: tuple[str, ...] = ()
     joins: tuple[tuple[int, int], ...] = ()
+    cgroup2: str = ""
+    tasks: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     parent: tuple[Operation, ...] = ()
     child: tuple[Operation, ...] = ()
     log: str = ""  # path of the sandbox's log; the keeper bounds it
     exit_record: str = ""  # path where the keeper writes how it ended
+
+    @property
+    def needs_helper(self) -> bool:
+        """Who makes namespaces out of joined ones must join in a process before. A program only joins: it does so itself."""
+        return bool(self.before or (self.joins and self.namespaces))
 
     def describe(self) -> list[str]:
         """The shell commands that do what this plan does, in order, as a person would type them."""
@@ -55,6 +66,8 @@ class Plan:
         flags = [_UNSHARE[kind] for kind in self.namespaces if kind != "cgroup"]
         lines.append("# a shell in the new namespaces, which waits; its host pid is $PID")
         lines.append(f"unshare --fork {' '.join(flags)} sh & PID=$(pgrep -n -P $!)")
+        groups = [f"{self.cgroup2}/cgroup.procs"] if self.cgroup2 else []
+        lines += [f"echo $PID > {path}" for path in (*groups, *self.tasks)]
         lines += [line for step in self.parent for line in step.describe()]
         lines.append("# in that shell, where $ROOT is a fresh directory:")
         return lines + [line for step in self.child for line in step.describe()]
@@ -101,7 +114,7 @@ def decode(fields: dict[str, Any]) -> Plan:
     for part in ("before", "parent", "child"):
         values[part] = tuple(OPERATIONS[name](**{k: _value(v) for k, v in step.items()}) for name, step in values[part])
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
-    values["namespaces"] = tuple(values["namespaces"])
+    values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])
     return Plan(**values)
 
 

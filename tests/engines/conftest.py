@@ -76,8 +76,8 @@ async def until(condition: object, seconds: float = 30.0) -> None:
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture
-def home() -> Iterator[Home]:
+@contextlib.contextmanager
+def new_home() -> Iterator[Home]:
     top = Path(tempfile.mkdtemp(prefix="terrarium-test-"))
     (top / "data" / "state").mkdir(parents=True)
     (top / "run").mkdir()
@@ -102,6 +102,12 @@ def home() -> Iterator[Home]:
             found.keeper.terminate()
             found.keeper.wait(5)
         shutil.rmtree(top)
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with new_home() as found:
+        yield found
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from containers_app.spec import parse_container
 PLACE = raw_plan.Place(
     id="0123456789ab", run="aa", home="/data/sandboxes/0123456789ab", image="/data/images/busybox/rootfs",
     image_command=("sleep", "infinity"), image_env={"FROM_IMAGE": "1"}, uid_base=1000000, uid_count=65536,
-    cgroup_files=("/sys/fs/cgroup/x/cgroup.procs",), has_cgroup2=True,
+    cgroup2="/sys/fs/cgroup/unified/x", tasks=("/sys/fs/cgroup/pids/x/tasks",),
 )  # fmt: skip
 
 
@@ -49,7 +49,9 @@ def test_every_registered_operation_can_be_told() -> None:
 
 def test_the_child_joins_its_cgroups_before_its_ids_are_mapped_and_drops_its_powers_last() -> None:
     launch = made()
-    assert isinstance(launch.parent[0], identity.JoinCgroups) and isinstance(launch.parent[1], identity.WriteIdMaps)
+    told = launch.describe()
+    assert (launch.cgroup2, launch.tasks) == (PLACE.cgroup2, PLACE.tasks) and isinstance(launch.parent[0], identity.WriteIdMaps)
+    assert told.index(f"echo $PID > {PLACE.tasks[0]}") < told.index(launch.parent[0].describe()[0])
     assert isinstance(launch.child[-2], security.Confine) and isinstance(launch.child[-1], security.RunProgram)
     kinds = [type(step) for step in launch.child]
     assert kinds.index(identity.NewCgroupNamespace) < kinds.index(rootfs.MountCgroup) < kinds.index(rootfs.Pivot)
