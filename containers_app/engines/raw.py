@@ -136,7 +136,6 @@ class RawEngine:
                 if spec.start:
                     await self._runner.launch(sandbox, self._addresses())
                 else:
-                    record.phase = "ready"
                     self._store.save(record)
             except BaseException as error:
                 del self._sandboxes[record.id]
@@ -245,9 +244,9 @@ class RawEngine:
                 raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
             was_running = record.phase == "running"
             record.phase = "removing"
-            with contextlib.suppress(OSError):  # a full disk must not keep anyone from making room
-                self._store.save(record)
             if was_running:
+                with contextlib.suppress(OSError):  # a full disk must not keep anyone from making room
+                    self._store.save(record)
                 await self._runner.kill(sandbox)
             await asyncio.to_thread(self._store.remove, record.id)
             self._sandboxes.pop(record.id, None)

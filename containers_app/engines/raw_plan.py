@@ -108,6 +108,7 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
         cgroup2=place.cgroup2,
         tasks=place.tasks,
         parent=tuple(_parent_steps(spec, place, created)),
+        link=tuple(_link_steps(place)),
         child=tuple(_child_steps(spec, place, created)),
         log=f"{place.home}/log",
         exit_record=f"{place.home}/exit.json",
@@ -124,10 +125,14 @@ def _parent_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> 
         rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, spec.security.read_only_root)
     )
     steps += [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
-    if place.attachment is not None:
-        message, offset = link_message(place.attachment)
-        steps.append(identity.AttachLink(message, offset, tuple(describe_link(place.attachment))))
     return steps
+
+
+def _link_steps(place: Place) -> list[Operation]:
+    if place.attachment is None:
+        return []
+    message, offset = link_message(place.attachment)
+    return [identity.AttachLink(message, offset, tuple(describe_link(place.attachment)))]
 
 
 def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> list[Operation]:
@@ -138,12 +143,6 @@ def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> l
         steps.append(identity.SetHostname(hostname(spec)))
     if "cgroup" in created:
         steps.append(identity.NewCgroupNamespace())
-    if place.attachment is not None:
-        steps.append(
-            identity.ConfigureNetwork(tuple(inside_messages(place.attachment)), tuple(describe_inside(place.attachment)))
-        )
-    elif "net" in created:
-        steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
     steps += [rootfs.EnterRoot(), rootfs.MountProc("pid" in created), rootfs.MountSys("net" in created)]
     if place.cgroup2 and "cgroup" in created:
         steps.append(rootfs.MountCgroup())
@@ -154,6 +153,12 @@ def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> l
         else:
             steps.append(rootfs.AttachBind(mount.source, mount.target))
     steps += [rootfs.HidePaths(security.MASKED_PATHS), rootfs.ProtectPaths(security.READ_ONLY_PATHS), rootfs.Pivot()]
+    if place.attachment is not None:  # late, because the parent makes the link meanwhile
+        steps.append(
+            identity.ConfigureNetwork(tuple(inside_messages(place.attachment)), tuple(describe_inside(place.attachment)))
+        )
+    elif "net" in created:
+        steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
     steps += [identity.UseStreams(LOG_FD, True), confinement(spec)]
     steps.append(security.RunProgram(spec.command or place.image_command, environment(spec, place), spec.cwd))
     return steps

@@ -26,7 +26,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def look(record: Record, children: Sequence[KeeperChild], group_pids: Sequence[int]) -> Outcome:
-    if record.phase in ("making", "removing"):
+    if record.phase == "removing":
         return Outcome("remove")
     if record.phase == "ready" or record.run is None:
         return Outcome("keep")

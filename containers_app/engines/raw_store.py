@@ -3,10 +3,10 @@
 A record goes through its phases in order, so that a worker killed at any instruction finds out at its next start what
 was under way:
 
-    making ──▶ ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from anywhere
+    ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from running
 
-``making``: directories half there, undo. ``starting``: a launch was asked for, adopt it or clean up; a new sandbox
-goes there at once. ``removing``: finish the removal.
+A directory without a record is half made: the record comes last. ``starting``: a launch was asked for, adopt it or
+clean up; a new sandbox goes there at once. ``removing``: finish the removal.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Record(msgspec.Struct, kw_only=True):
     owner: str
     created_at: float
     uid_base: int
-    phase: str = "making"
+    phase: str = "ready"
     requested: dict[str, LimitValue] = {}
     attachment: Attachment | None = None
     run: Run | None = None
@@ -113,9 +113,9 @@ class Store:
                     os.close(fd)
 
     def make(self, record: Record) -> None:
+        """Its directories; ``save`` then makes it a sandbox."""
         home = self.home(record.id)
         os.mkdir(home, 0o700)
-        self.save(record)
         for name in ("upper", "work", "seat"):
             os.mkdir(f"{home}/{name}")
             os.chmod(f"{home}/{name}", 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside

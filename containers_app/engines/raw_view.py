@@ -15,7 +15,7 @@ from . import raw_plan
 from .base import Container, NamespaceView
 from .raw_store import UIDS_EACH, Ending, Record
 
-STATE_OF_PHASE = {"making": "created", "ready": "created", "starting": "created", "running": "running", "removing": "exited"}
+STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
 
 
 def state(record: Record) -> str:

@@ -120,6 +120,7 @@ class ConfigureNetwork(Operation):
     commands: tuple[str, ...]
 
     def execute(self, stage: Stage) -> None:
+        stage.await_link()
         netlink.send(list(self.messages))
 
     def describe(self) -> list[str]:

@@ -7,6 +7,7 @@ so that every importer writes the same shape. Source: busybox(1), elf(5).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -138,12 +139,20 @@ def _install(scratch: Path, place: Path) -> None:
 
 def _read(images_dir: str, name: str) -> Image | None:
     """None too when image.json is cut short or of another shape: then it can be built again."""
-    place = Path(images_dir, name)
+    place = f"{images_dir}/{name}"
     try:
-        image = msgspec.json.decode((place / "image.json").read_bytes(), type=Image)
+        facts = os.stat(f"{place}/image.json")
+        return _decode(place, name, facts.st_ino, facts.st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
-    return msgspec.structs.replace(image, name=name, rootfs=str(place / "rootfs"))
+
+
+@functools.lru_cache(maxsize=256)
+def _decode(place: str, name: str, inode: int, changed: int) -> Image:
+    """Every launch asks for its image; ``inode`` and ``changed`` (ns) tell when the file is another one."""
+    with open(f"{place}/image.json", "rb") as file:
+        image = msgspec.json.decode(file.read(), type=Image)
+    return msgspec.structs.replace(image, name=name, rootfs=f"{place}/rootfs")
 
 
 def _read_static(busybox: str) -> bytes:

@@ -16,15 +16,19 @@ child that has pivoted must not load code from its new root (compare CVE-2019-14
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and "LD_BIND_NOW" not in os.environ:  # else every child looks up each C function anew
+    os.execve(sys.executable, [sys.executable, "-I", "-S", *sys.argv], {**os.environ, "LD_BIND_NOW": "1"})
+
 import contextlib
 import gc
 import json
-import os
 import selectors
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,7 +41,7 @@ from containers_app.kernel import plan as plans
 from containers_app.kernel import syscalls as sc
 from containers_app.kernel.identity import receive_fds
 from containers_app.kernel.launching import MAX_FDS
-from containers_app.kernel.operation import Stage
+from containers_app.kernel.operation import Operation, Stage
 
 MAX_MESSAGE = 1 << 20
 SETUP_SECONDS = 10.0  # a child that isn't running its program by then is stuck, for example in a frozen cgroup
@@ -214,22 +218,28 @@ class Keeper:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
         self.children[pid] = Child(pid, launch.plan)
-        if not launch.plan.parent:
-            return  # it does not wait
         stage = Stage(pid=pid)
         try:
-            for step in launch.plan.parent:
-                try:
-                    step.execute(stage)
-                except OSError as error:
-                    launch.error = launching.error_of(type(step).__name__, error)
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                    return  # the end of file on the status socket does the rest
-            with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
-                socket.send_fds(launch.status, [b"go"], stage.mounts)
+            for steps, word in ((launch.plan.parent, b"go"), (launch.plan.link, b"link")):
+                if steps and not self._carry_out(launch, steps, stage):
+                    return
+                if steps:
+                    with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
+                        socket.send_fds(launch.status, [word], stage.mounts if word == b"go" else [])
         finally:
             for mount in stage.mounts:
                 os.close(mount)
+
+    @staticmethod
+    def _carry_out(launch: Launch, steps: tuple[Operation, ...], stage: Stage) -> bool:
+        for step in steps:
+            try:
+                step.execute(stage)
+            except OSError as error:
+                launch.error = launching.error_of(type(step).__name__, error)
+                signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)
+                return False  # the end of file on the status socket does the rest
+        return True
 
     def _progress(self, status: socket.socket) -> None:
         launch = self.launches[status]

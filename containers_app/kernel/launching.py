@@ -75,10 +75,19 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
         if not plan.needs_helper:
             for index, kinds in plan.joins:
                 sc.setns(stage.fds[index], kinds)
+
+        def wait_for(word: bytes) -> list[int]:
+            told, fds = receive_fds(status, 16, MAX_FDS)
+            if told != word:
+                os._exit(125)  # the keeper is gone
+            return fds
+
         if plan.parent:
-            go, stage.mounts = receive_fds(status, 16, MAX_FDS)
-            if go != b"go":
-                os._exit(125)
+            stage.mounts = wait_for(b"go")
+
+        def await_link() -> None:
+            if plan.link:
+                wait_for(b"link")
 
         def about_to_run() -> None:
             terminal = [stage.terminal] if stage.terminal >= 0 else []
@@ -86,7 +95,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
             # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).
             sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
 
-        stage.about_to_run = about_to_run
+        stage.await_link, stage.about_to_run = await_link, about_to_run
         for step in plan.child:
             step_name = type(step).__name__
             step.execute(stage)

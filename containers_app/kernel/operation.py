@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 def _nothing() -> None:
-    """The default of ``about_to_run`` where nobody waits for the word."""
+    """The default of a word that nobody waits for."""
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class Stage:
     mounts: list[int] = field(default_factory=list)  # detached mounts; made by the parent, attached by the child
     root: int = -1  # child's side: the new root, as an O_PATH descriptor
     terminal: int = -1  # child's side: the pty master, to be handed out
+    await_link: Callable[[], None] = _nothing
     about_to_run: Callable[[], None] = _nothing
 
 

@@ -8,6 +8,7 @@ The same objects make the sandbox (``execute``), print "show the commands" (``de
                               ◀── pid, pidfd; ends ───────  setns(joins), clone3(PARENT) ───▶ waits
                               parent: operations
                               "go" + prepared mounts ─────────────────────────────────────▶ child: operations
+                              link: operations, "link" ───────────────────────────────────▶ … that wait for it
                               ◀──────────────────────────────────────────── terminal's fd, "run" or an error
     ◀── pid, pidfd, terminal  ◀──────────────────────────────────────────── end of file: the program runs
 """
@@ -51,6 +52,7 @@ class Plan:
     tasks: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     parent: tuple[Operation, ...] = ()
+    link: tuple[Operation, ...] = ()  # the parent's too, carried out while the child builds its root
     child: tuple[Operation, ...] = ()
     log: str = ""  # path of the sandbox's log; the keeper bounds it
     exit_record: str = ""  # path where the keeper writes how it ended
@@ -68,7 +70,7 @@ class Plan:
         lines.append(f"unshare --fork {' '.join(flags)} sh & PID=$(pgrep -n -P $!)")
         groups = [f"{self.cgroup2}/cgroup.procs"] if self.cgroup2 else []
         lines += [f"echo $PID > {path}" for path in (*groups, *self.tasks)]
-        lines += [line for step in self.parent for line in step.describe()]
+        lines += [line for step in (*self.parent, *self.link) for line in step.describe()]
         lines.append("# in that shell, where $ROOT is a fresh directory:")
         return lines + [line for step in self.child for line in step.describe()]
 
@@ -76,10 +78,13 @@ class Plan:
 _UNSHARE = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "net": "--net", "user": "--user", "time": "--time"}
 
 
+_PARTS = ("before", "parent", "link", "child")
+
+
 def encode(plan: Plan) -> dict[str, Any]:
     """A plan → plain JSON values. Bytes become {"b64": …}."""
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
-    for part in ("before", "parent", "child"):
+    for part in _PARTS:
         fields[part] = [_encode_step(step) for step in fields[part]]
     return fields
 
@@ -111,7 +116,7 @@ def _value(value: Any) -> Any:
 def decode(fields: dict[str, Any]) -> Plan:
     """The other way; an operation that isn't registered is a KeyError, and nothing of the plan runs."""
     values = dict(fields)
-    for part in ("before", "parent", "child"):
+    for part in _PARTS:
         values[part] = tuple(OPERATIONS[name](**{k: _value(v) for k, v in step.items()}) for name, step in values[part])
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
     values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])

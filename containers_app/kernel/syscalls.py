@@ -1,7 +1,8 @@
 """The only ctypes of the project: constants, structs, and one short function per system call.
 
 Imports the standard library only, because the keeper runs it between clone and exec. ``PyDLL`` keeps the GIL: the
-process that calls ``clone3`` here is single-threaded, and the child goes on as that same interpreter.
+process that calls ``clone3`` here is single-threaded, and the child goes on as that same interpreter. Functions and
+types are made at import, once, and not again in every child; structs that the kernel only reads are packed bytes.
 Every function raises ``OSError`` with errno and the call's name. Sources: the man page of each call, section 2.
 """
 
@@ -13,8 +14,22 @@ import os
 import struct
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-_syscall = _libc.syscall
+_syscall, _unshare, _setns, _mount, _umount2 = _libc.syscall, _libc.unshare, _libc.setns, _libc.mount, _libc.umount2
+_prctl, _sethostname = _libc.prctl, _libc.sethostname
 _syscall.restype = ctypes.c_long
+_unshare.argtypes = (ctypes.c_int,)
+_setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+
+
+class _FilterProgram(ctypes.Structure):
+    """struct sock_fprog: the number of instructions, and where they are."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
 
 # x86_64 and aarch64 share every number above 424 (the unified table).
 _MACHINE = os.uname().machine
@@ -72,26 +87,25 @@ def clone3(flags: int, *, exit_signal: int = 17, cgroup_fd: int = -1) -> tuple[i
     flags |= CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0)
     # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup
     args = struct.pack("=11Q", flags, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
-    buffer = ctypes.create_string_buffer(args, len(args))
-    pid = _check(_syscall(_NR["clone3"], buffer, ctypes.c_size_t(len(args))), "clone3")
+    pid = _check(_syscall(_NR["clone3"], args, ctypes.c_size_t(len(args))), "clone3")
     return (pid, pidfd.value) if pid else (0, -1)
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    _check(_unshare(flags), "unshare")
 
 
 def setns(fd: int, kind: int = 0) -> None:
     """``fd`` is a namespace, or a pidfd with ``kind`` a set of CLONE_NEW flags to join at once."""
-    _check(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+    _check(_setns(fd, kind), "setns")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
-    _check(_libc.mount(_path(source), _path(target), _path(kind), ctypes.c_ulong(flags), _path(data)), "mount", target)
+    _check(_mount(_path(source), _path(target), _path(kind), flags, _path(data)), "mount", target)
 
 
 def umount2(target: str, flags: int = 0) -> None:
-    _check(_libc.umount2(_path(target), ctypes.c_int(flags)), "umount2", target)
+    _check(_umount2(_path(target), flags), "umount2", target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -107,9 +121,9 @@ def move_mount(from_fd: int, to_dirfd: int, to_path: str, flags: int = MOVE_MOUN
 
 
 def mount_setattr(fd: int, *, set_: int = 0, clear: int = 0, userns_fd: int = 0, recursive: bool = False) -> None:
-    buffer = ctypes.create_string_buffer(struct.pack("=4Q", set_, clear, 0, userns_fd), 32)
+    attributes = struct.pack("=4Q", set_, clear, 0, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _check(_syscall(_NR["mount_setattr"], fd, b"", flags, buffer, ctypes.c_size_t(32)), "mount_setattr")
+    _check(_syscall(_NR["mount_setattr"], fd, b"", flags, attributes, ctypes.c_size_t(32)), "mount_setattr")
 
 
 def fsopen(kind: str) -> int:
@@ -125,8 +139,8 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 
 
 def openat2(dirfd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
-    buffer = ctypes.create_string_buffer(struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve), 24)
-    return _check(_syscall(_NR["openat2"], dirfd, _path(path), buffer, ctypes.c_size_t(24)), "openat2", path)
+    how = struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve)
+    return _check(_syscall(_NR["openat2"], dirfd, _path(path), how, ctypes.c_size_t(24)), "openat2", path)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
@@ -134,24 +148,22 @@ def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
 
 
 def prctl(option: int, value: int = 0, third: int = 0) -> int:
-    zero = ctypes.c_ulong(0)
-    return _check(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(third), zero, zero), "prctl")
+    return _check(_prctl(option, value, third, 0, 0), "prctl")
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set this process's capability sets; each is a bit mask of capability numbers (version 3 of the ABI)."""
-    header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
+    header = struct.pack("=Ii", 0x20080522, 0)
     low, high = 0xFFFFFFFF, 32
     data = struct.pack("=6I", effective & low, permitted & low, inheritable & low,
                        effective >> high, permitted >> high, inheritable >> high)  # fmt: skip
-    _check(_syscall(_NR["capset"], header, ctypes.create_string_buffer(data, 24)), "capset")
+    _check(_syscall(_NR["capset"], header, data), "capset")
 
 
 def seccomp(program: bytes) -> None:
     """Load a compiled BPF program (an array of struct sock_filter, 8 bytes each)."""
-    code = ctypes.create_string_buffer(program, len(program))
-    fprog = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)), 16)
-    _check(_syscall(_NR["seccomp"], SECCOMP_SET_MODE_FILTER, 0, fprog), "seccomp")
+    code = _FilterProgram(len(program) // 8, program)
+    _check(_syscall(_NR["seccomp"], SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(code)), "seccomp")
 
 
 def join_new_session_keyring() -> None:
@@ -164,7 +176,7 @@ def pidfd_open(pid: int) -> int:
 
 def sethostname(name: str) -> None:
     raw = os.fsencode(name)
-    _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
+    _check(_sethostname(raw, len(raw)), "sethostname")
 
 
 def exit_status(pidfd: int) -> int | None:

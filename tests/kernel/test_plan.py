@@ -24,7 +24,7 @@ def made(**fields: object) -> plan.Plan:
 
 
 def steps(launch: plan.Plan, kind: type) -> list[object]:
-    return [step for step in (*launch.parent, *launch.child) if isinstance(step, kind)]
+    return [step for step in (*launch.parent, *launch.link, *launch.child) if isinstance(step, kind)]
 
 
 def test_a_plan_survives_the_way_to_the_keeper() -> None:
