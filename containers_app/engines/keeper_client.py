@@ -16,7 +16,7 @@ from ..errors import KernelRefused, WorkerUnavailable
 from ..kernel.identity import receive_fds
 from ..kernel.keeper import MAX_MESSAGE
 from ..kernel.launching import MAX_FDS
-from ..kernel.plan import Plan, pack
+from ..kernel.plan import Plan, encode
 
 RECONNECT_SECONDS = 0.1
 WAIT_SECONDS = 5.0  # for a keeper that is being restarted
@@ -149,23 +149,23 @@ class KeeperClient:
             return
         future.set_result((message, fds))
 
-    async def _ask(self, text: str, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    async def _ask(self, request: bytes, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
         future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                while not self._send(text, fds, future):
+                while not self._send(request, fds, future):
                     await self._connected.wait()
         except TimeoutError:
             raise WorkerUnavailable("The keeper is not running.", hint="Run deploy/up again.") from None
         return await future
 
-    def _send(self, text: str, fds: list[int], future: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> bool:
+    def _send(self, request: bytes, fds: list[int], future: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> bool:
         """False when there is no keeper at this moment."""
         if self._socket is None:
             return False
         self._seq += 1
         try:
-            socket.send_fds(self._socket, [b'{"seq":%d,' % self._seq + text.encode() + b"}"], fds)
+            socket.send_fds(self._socket, [b'{"seq":%d,' % self._seq + request + b"}"], fds)
         except (BrokenPipeError, ConnectionError):
             self._lose()
             return False
@@ -175,7 +175,7 @@ class KeeperClient:
         return True
 
     async def launch(self, plan: Plan, fds: list[int]) -> Launched:
-        answer, received = await self._ask(f'"do":"launch","plan":{pack(plan)}', fds)
+        answer, received = await self._ask(b'"do":"launch","plan":' + msgspec.json.encode(encode(plan)), fds)
         if "error" in answer:
             for fd in received:
                 os.close(fd)
@@ -184,5 +184,5 @@ class KeeperClient:
         return Launched(answer["pid"], received[0], received[1] if len(received) > 1 else -1)
 
     async def children(self) -> list[KeeperChild]:
-        answer, _ = await self._ask('"do":"list"', [])
+        answer, _ = await self._ask(b'"do":"list"', [])
         return msgspec.convert(answer["children"], list[KeeperChild])

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from typing import Any
 
 from . import identity, rootfs, security
@@ -121,7 +120,3 @@ def decode(fields: dict[str, Any]) -> Plan:
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
     values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])
     return Plan(**values)
-
-
-def pack(plan: Plan) -> str:
-    return json.dumps(encode(plan), ensure_ascii=False, separators=(",", ":"))

@@ -22,6 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import msgspec
+
 from containers_app.engines.raw import RawEngine
 from tests.bench.table import Row, interleave, median, p95, show
 from tests.engines.conftest import Home, new_home, spec
@@ -36,9 +38,11 @@ class Sandbox:
 
     def __init__(self, engine: RawEngine, runner: asyncio.Runner) -> None:
         self._engine, self._runner, self._number, self._id = engine, runner, count(), ""
+        self._spec = spec("bench")
 
     def create(self) -> None:
-        self._id = self._runner.run(self._engine.create(spec(f"bench-{next(self._number)}"), "")).id
+        asked = msgspec.structs.replace(self._spec, name=f"bench-{next(self._number)}")
+        self._id = self._runner.run(self._engine.create(asked, "")).id
 
     def execute(self) -> None:
         result = self._runner.run(self._engine.execute(self._id, ("true",), 10))
