@@ -20,7 +20,7 @@ import os
 import sys
 
 if __name__ == "__main__" and "LD_BIND_NOW" not in os.environ:  # else every child looks up each C function anew
-    os.execve(sys.executable, [sys.executable, "-I", "-S", *sys.argv], {**os.environ, "LD_BIND_NOW": "1"})
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
 
 import contextlib
 import gc
