@@ -333,11 +333,10 @@ def _rotate(path: str) -> None:
 
 
 def _write_atomically(path: str, text: str) -> None:
+    """Without waiting for the disk: after a restart of the host nobody asks, and meanwhile no launch could go on."""
     try:
         with open(path + ".new", "w") as file:
             file.write(text)
-            file.flush()
-            os.fdatasync(file.fileno())
         os.rename(path + ".new", path)
     except OSError as error:  # a full disk, or the sandbox's directory is gone: the event still tells the worker
         print(f"keeper: {path}: {error}", file=sys.stderr, flush=True)
