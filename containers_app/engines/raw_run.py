@@ -124,7 +124,10 @@ class Runner:
         record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
         record.phase, record.paused = "running", False
         self.watch(sandbox, launched.pidfd)
-        self._store.save(record)
+        try:
+            self._store.save(record)
+        except OSError as error:  # a full disk: "starting" is written, and that is enough to find it again
+            log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
 
     def _current_attachment(self, had: Attachment, addresses: set[str]) -> Attachment:
         """The address that it had, unless the bridge has had to move to another subnet meanwhile.
