@@ -18,6 +18,8 @@ from .units import parse_share, parse_size, plain, shown
 NAMESPACE_TYPES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 NET_MODES = ("bridge", "none", "host", "private")
 ENGINES = ("raw", "docker")
+CLOCKS = ("monotonic", "boottime")
+MAX_TIME_OFFSET = 100 * 365 * 86400  # seconds; the kernel's own bound is about 146 years, less what the clock shows
 STATES = ("created", "running", "paused", "exited", "unknown")
 
 LimitValue = int | float | str
@@ -188,6 +190,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str = "0:0"
     hostname: str = ""
     namespaces: Namespaces = Namespaces()
+    time_offsets: dict[str, int] = {}  # seconds added to the clocks "monotonic" and "boottime" of its own time namespace
     limits: dict[str, LimitValue] = {}
     mounts: tuple[Mount, ...] = ()
     security: Security = Security()
@@ -327,6 +330,20 @@ def check_namespaces(spec: ContainerSpec) -> None:
             )
 
 
+def check_time_offsets(spec: ContainerSpec) -> None:
+    for clock, seconds in spec.time_offsets.items():
+        if clock not in CLOCKS:
+            raise InvalidInput(f"No clock called {shown(clock)} can be moved.", hint="Clocks are monotonic and boottime.")
+        if abs(seconds) > MAX_TIME_OFFSET:
+            raise InvalidInput(f"{seconds} seconds is more than the kernel moves a clock.", hint="At most 100 years either way.")
+    if spec.time_offsets and spec.namespaces.time != "private":
+        raise InvalidInput(
+            "Clocks can be moved in a time namespace of its own only.",
+            code="invalid_namespace",
+            hint='Make "time" private, or leave time_offsets out.',
+        )
+
+
 def check_mounts(spec: ContainerSpec) -> None:
     if len(spec.mounts) > 64:
         raise InvalidInput("A container has at most 64 mounts.")
@@ -357,7 +374,7 @@ def check_security(spec: ContainerSpec) -> None:
 
 CONTAINER_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_name, check_engine, check_image, check_command, check_env, check_cwd, check_user, check_hostname,
-    check_namespaces, check_mounts, check_security,
+    check_namespaces, check_time_offsets, check_mounts, check_security,
 )  # fmt: skip
 
 

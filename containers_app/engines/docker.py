@@ -96,8 +96,11 @@ class DockerEngine:
     def _resolve(self, wanted: str) -> str:
         try:
             return self.get(wanted).id
-        except NotFound as error:
-            raise NotFound(error.message, hint="Docker containers can join those of Docker only.") from None
+        except NotFound:
+            raise Unsupported(
+                f"Docker joins the namespaces of its own containers only, and {wanted[:64]} is none of them.",
+                hint="The other way round works: make a sandbox that joins the Docker container's.",
+            ) from None
 
     async def _act(self, container_id: str, work: Callable[[Any], object], timeout: float = CALL_SECONDS) -> None:
         try:

@@ -25,6 +25,7 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
     The spec's defaults leave Docker's in force, as `docker run` does: the image's cwd ("/") and user ("0:0"), the daemon's user
     namespace ("private") and, as Docker has no others, the host's time namespace ("private"). The container then tells the truth.
     """
+    _must_have_words(spec)
     host: dict[str, Any] = {
         **docker_limits.record(spec.limits, dict(spec.limits), {}, cpus),
         **_namespaces(spec.namespaces, resolve),
@@ -49,6 +50,11 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
     if spec.hostname:
         body["Hostname"] = spec.hostname
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _must_have_words(spec: ContainerSpec) -> None:
+    if spec.time_offsets:
+        raise Unsupported("Docker has no time namespaces, and so can't move clocks.", hint=_RAW_HINT)
 
 
 def _namespaces(asked: Namespaces, resolve: Resolve) -> dict[str, str]:

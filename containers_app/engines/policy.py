@@ -18,6 +18,7 @@ import msgspec
 
 from ..errors import InvalidInput, PolicyRefused
 from ..kernel import namespaces
+from ..kernel.host_image import HOST_IMAGE
 from ..kernel.security import DEFAULT_CAPABILITIES
 from ..spec import NAMESPACE_TYPES, ContainerSpec, LimitChanges, LimitValue
 from ..units import parse_size
@@ -50,6 +51,7 @@ class Allow:
     capabilities: bool = False  # capabilities beyond the default set
     no_user_namespace: bool = False  # root inside is root outside
     seccomp_off: bool = False
+    host_image: bool = False  # sandboxes that see the host's own programs and settings (kernel/host_image.py)
 
     def __post_init__(self) -> None:
         if unknown := set(self.host_namespaces) - set(NAMESPACE_TYPES):
@@ -184,6 +186,22 @@ def check_namespace_paths(policy: Policy, spec: ContainerSpec) -> None:
             check_initial_namespace(policy, kind)
 
 
+def check_host_files(policy: Policy, spec: ContainerSpec) -> None:
+    """The image "host", and mount namespaces by path: those that programs keep under /run mostly hold the host's own files."""
+    if policy.allow.host_image:
+        return
+    if spec.engine == "raw" and spec.image == HOST_IMAGE:
+        raise PolicyRefused(
+            "This host does not show its own files to containers.",
+            hint="Choose another image, or ask root to set host_image in policy.toml.",
+        )
+    if spec.namespaces.mnt.startswith("path:"):
+        raise PolicyRefused(
+            "This host does not let its mount namespaces be joined by path.",
+            hint='Make "mnt" private or container:ID, or ask root to set host_image in policy.toml.',
+        )
+
+
 def check_bind_paths(policy: Policy, spec: ContainerSpec) -> None:
     """Both the path as written and where it leads must be allowed. The engine must open it without following links."""
     for mount in spec.mounts:
@@ -234,7 +252,7 @@ def check_limit(name: str, value: LimitValue | None, largest: float) -> None:
 
 
 POLICY_CHECKS: tuple[Callable[[Policy, ContainerSpec], None], ...] = (
-    check_user_namespace, check_host_namespaces, check_namespace_paths, check_bind_paths, check_capabilities,
+    check_user_namespace, check_host_namespaces, check_host_files, check_namespace_paths, check_bind_paths, check_capabilities,
     check_seccomp, check_largest_limits,
 )  # fmt: skip
 

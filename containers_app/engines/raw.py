@@ -18,14 +18,15 @@ from typing import Any
 import msgspec
 
 from ..errors import Conflict, InvalidInput, NotFound, TerrariumError
-from ..kernel import images, resolver
+from ..kernel import host_image, images, resolver
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import list_networks, open_network, remove_network
 from ..spec import ContainerSpec, LimitChanges, LimitReading
 from . import raw_exec, raw_plan, raw_recover, raw_view
 from .base import Changed, Container, EngineStatus, ExecResult
 from .policy import Policy, check_spec
-from .raw_run import Resolve, Runner, Sandbox, disk_refused, join_flags, send
+from .raw_joins import Joiner, Resolve, held_addresses
+from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
 from .raw_store import Record, Store, free_uid_base
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,15 @@ class RawEngine:
         self._store = Store(data)
         self._sandboxes: dict[str, Sandbox] = {}
         self._changed: Changed = lambda _: None
+        self._joiner = Joiner(policy, resolve)
         self._runner = Runner(
-            tag=tag, run=run, image_directory=self._images, store=self._store, cgroups=cgroups, resolve=resolve, ended=self._touch
+            tag=tag,
+            run=run,
+            image_directory=self._images,
+            store=self._store,
+            cgroups=cgroups,
+            joiner=self._joiner,
+            ended=self._touch,
         )
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -56,6 +64,8 @@ class RawEngine:
         own = f"{self._data}/busybox/bin/busybox"  # fetched by deploy/up where the machine's own is not static
         busybox = own if os.path.exists(own) else images.BUSYBOX
         await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
+        if self._policy.allow.host_image:
+            await asyncio.to_thread(host_image.ensure_host_image, self._images)
         self._runner.network = await asyncio.to_thread(open_network, self._tag, f"{self._data}/state/network.json")
         await self._runner.keeper.open()
         for name in broken:
@@ -153,6 +163,8 @@ class RawEngine:
         if spec.namespaces.user == "private":
             uids = self._policy.uids
             uid_base = free_uid_base(uids.base, uids.count, (other.uid_base for other in others))
+        elif spec.namespaces.user != "host":
+            uid_base = self._joined_uid_base(spec)
         attachment = None
         if spec.namespaces.net == "bridge":
             assert self._runner.network is not None
@@ -162,9 +174,30 @@ class RawEngine:
             uid_base=uid_base, requested=dict(spec.limits), attachment=attachment,
         )  # fmt: skip
 
+    def _joined_uid_base(self, spec: ContainerSpec) -> int:
+        """Another sandbox's ids are known also while it does not run."""
+        with contextlib.suppress(NotFound):
+            record = self._find(spec.namespaces.user.removeprefix("container:")).record
+            if record.uid_base:
+                return record.uid_base
+        return self._joiner.uid_base(spec)
+
     def _addresses(self) -> set[str]:
         records = [sandbox.record for sandbox in self._sandboxes.values()]
-        return {record.attachment.address for record in records if record.attachment is not None}
+        given = {record.attachment.address for record in records if record.attachment is not None}
+        return given | self._held_addresses()
+
+    def _held_addresses(self) -> set[str]:
+        records = [sandbox.record for sandbox in self._sandboxes.values() if sandbox.record.phase == "running"]
+        return held_addresses((record.spec, record.run.pid if record.run else 0) for record in records)
+
+    async def _launch(self, sandbox: Sandbox) -> None:
+        """Again. Whoever has joined its last network namespace keeps that, and the address in it: then it gets another."""
+        record = sandbox.record
+        if record.attachment is not None and record.attachment.address in self._held_addresses():
+            assert self._runner.network is not None
+            record.attachment = self._runner.network.attachment(self._addresses())
+        await self._runner.launch(sandbox, self._addresses())
 
     def _write_etc(self, record: Record) -> None:
         """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more."""
@@ -192,7 +225,7 @@ class RawEngine:
         async with sandbox.lock:
             if sandbox.record.phase == "running":
                 raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
-            await self._runner.launch(sandbox, self._addresses())
+            await self._launch(sandbox)
         self._touch(sandbox)
 
     async def stop(self, container_id: str, timeout: float) -> None:
@@ -215,7 +248,7 @@ class RawEngine:
         async with sandbox.lock:
             if sandbox.record.phase == "running":
                 await self._runner.stop(sandbox, timeout)
-            await self._runner.launch(sandbox, self._addresses())
+            await self._launch(sandbox)
         self._touch(sandbox)
 
     async def pause(self, container_id: str) -> None:

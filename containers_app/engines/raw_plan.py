@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import msgspec
 
 from ..errors import Unsupported
-from ..kernel import identity, rootfs, security
-from ..kernel import syscalls as sc
+from ..kernel import identity, joining, rootfs, security
 from ..kernel.network import (
     Attachment,
     describe_inside,
@@ -24,7 +23,8 @@ from ..kernel.seccomp import compile_profile
 from ..spec import NAMESPACE_TYPES, ContainerSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-JOINABLE = ("net", "ipc", "uts", "time")
+JOIN_ORDER = ("net", "ipc", "uts", "cgroup", "time", "pid", "mnt", "user")  # why this order: kernel/joining.py
+REFERENCES = ("container:", "path:")
 
 LOG_FD = 0  # the log is the first descriptor sent with a launch; the namespaces to join follow
 SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")
@@ -43,36 +43,61 @@ class Place(msgspec.Struct, frozen=True):
     uid_count: int
     cgroup2: str  # its group in the v2 hierarchy, "" where there is none
     tasks: tuple[str, ...]  # the tasks files of its v1 groups
+    host_directories: tuple[str, ...] = ()  # bound read-only, for the image that is the host's own files
     attachment: Attachment | None = None
 
 
 def check_possible(spec: ContainerSpec) -> None:
-    """Combinations that a raw sandbox can't have, each with its cause."""
-    for kind, mode in spec.namespaces.items():
-        if mode.startswith(("container:", "path:")) and kind not in JOINABLE:
-            raise Unsupported(
-                f"A sandbox can't join another {kind} namespace.", hint="It can join net, ipc, uts and time namespaces."
-            )
+    """Combinations that a raw sandbox can't have, each with its cause. Whatever else can be written, the kernel allows."""
+    for check in POSSIBLE_CHECKS:
+        check(spec)
+
+
+def check_mount_namespace(spec: ContainerSpec) -> None:
     if spec.namespaces.mnt == "host":
-        raise Unsupported("A sandbox has a mount namespace of its own.", hint='Leave "mnt" private; "image" says what it sees.')
+        raise Unsupported(
+            "A sandbox never stands in the host's mount namespace.",
+            hint='Leave "mnt" private; the image "host" shows the host\'s files.',
+        )
+
+
+def check_joined_root(spec: ContainerSpec) -> None:
+    """Who joins a mount namespace sees its files: there is no root, and no mount, of one's own."""
+    if spec.namespaces.mnt.startswith(REFERENCES) and (spec.mounts or spec.security.read_only_root):
+        raise Unsupported(
+            "A sandbox that joins a mount namespace has its files and mounts, and none of its own.",
+            hint='Leave out mounts and read_only_root, or make "mnt" private.',
+        )
+
+
+def check_capability_names(spec: ContainerSpec) -> None:
     unknown = [name for name in spec.security.capabilities or () if name not in security.CAPABILITIES]
     if unknown:
         raise Unsupported(f"There is no capability called {unknown[0]}.", hint="See capabilities(7).")
 
 
+POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (check_mount_namespace, check_joined_root, check_capability_names)
+
+
 def joined_types(spec: ContainerSpec) -> list[str]:
-    """Namespace types that are joined by reference, in the order in which their descriptors follow the log's."""
-    return [kind for kind in JOINABLE if getattr(spec.namespaces, kind).startswith(("container:", "path:"))]
+    """Namespace types that are joined by reference, in the order of joining; their descriptors follow the log's in that order."""
+    return [kind for kind in JOIN_ORDER if getattr(spec.namespaces, kind).startswith(REFERENCES)]
 
 
 def created_types(spec: ContainerSpec) -> tuple[str, ...]:
     return tuple(kind for kind in NAMESPACE_TYPES if getattr(spec.namespaces, kind) in ("private", "bridge", "none"))
 
 
+def maps_ids(spec: ContainerSpec) -> bool:
+    """Is root inside another user than root outside?"""
+    return spec.namespaces.user != "host"
+
+
 def environment(spec: ContainerSpec, place: Place) -> tuple[str, ...]:
     """NAME=value, each once: our defaults, then the image's, then the spec's."""
     values = {"PATH": DEFAULT_PATH, "HOME": "/root" if spec.user.startswith("0") else "/", "TERM": "xterm-256color"}
-    values["HOSTNAME"] = hostname(spec)
+    if spec.namespaces.uts == "private":
+        values["HOSTNAME"] = hostname(spec)
     values.update(place.image_env)
     values.update(spec.env)
     return tuple(f"{name}={value}" for name, value in values.items())
@@ -97,34 +122,56 @@ def confinement(spec: ContainerSpec) -> security.Confine:
 
 
 def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
-    created = created_types(spec)
-    joined = joined_types(spec)
+    before = _helper_steps(spec, place)
+    cloned = created_types(spec)
+    if spec.time_offsets:
+        cloned = tuple(kind for kind in cloned if kind != "time")  # made by the helper
     return Plan(
         id=place.id,
         run=place.run,
         kind="sandbox",
-        namespaces=created,
-        joins=tuple((LOG_FD + 1 + index, sc.CLONE_FLAGS[kind]) for index, kind in enumerate(joined)),
+        namespaces=cloned,
         cgroup2=place.cgroup2,
         tasks=place.tasks,
-        parent=tuple(_parent_steps(spec, place, created)),
+        before=tuple(before),
+        parent=tuple(_parent_steps(spec, place)),
         link=tuple(_link_steps(place)),
-        child=tuple(_child_steps(spec, place, created)),
+        child=tuple(_child_steps(spec, place)),
         log=f"{place.home}/log",
         exit_record=f"{place.home}/exit.json",
     )
 
 
-def _parent_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> list[Operation]:
+def _viewed_types(spec: ContainerSpec, place: Place) -> list[str]:
+    """Joined namespaces that the sandbox's own root shows by a file system made inside them."""
+    if spec.namespaces.mnt != "private":
+        return []
+    shown = [kind for kind in joined_types(spec) if kind in joining.VIEWS]
+    return [kind for kind in shown if kind != "cgroup" or place.cgroup2]
+
+
+def _helper_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
+    joins: dict[str, Operation] = {
+        kind: joining.JoinNamespace(kind, LOG_FD + 1 + index, getattr(spec.namespaces, kind))
+        for index, kind in enumerate(joined_types(spec))
+    }
+    last = [joins.pop(kind) for kind in ("mnt", "user") if kind in joins]
+    steps = [*joins.values(), *(joining.PrepareView(kind) for kind in _viewed_types(spec, place))]
+    if spec.time_offsets:
+        steps.append(joining.NewTimeNamespace(spec.time_offsets.get("monotonic", 0), spec.time_offsets.get("boottime", 0)))
+    return steps + last
+
+
+def _parent_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps: list[Operation] = []
-    mapped = "user" in created
-    if mapped:
+    if "user" in created_types(spec):
         steps.append(identity.WriteIdMaps(place.uid_base, place.uid_count))
     home = place.home
-    steps.append(
-        rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, spec.security.read_only_root)
-    )
-    steps += [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
+    if spec.namespaces.mnt == "private":
+        mapped, read_only = maps_ids(spec), spec.security.read_only_root
+        steps.append(rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only))
+        steps += [rootfs.PrepareBind(directory, True) for directory in place.host_directories]
+        steps += [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
     return steps
 
 
@@ -135,24 +182,17 @@ def _link_steps(place: Place) -> list[Operation]:
     return [identity.AttachLink(message, offset, tuple(describe_link(place.attachment)))]
 
 
-def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> list[Operation]:
+def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
+    created = created_types(spec)
     steps: list[Operation] = []
-    if "user" in created:
+    if maps_ids(spec):
         steps.append(identity.BecomeRoot())
     if "uts" in created:
         steps.append(identity.SetHostname(hostname(spec)))
     if "cgroup" in created:
         steps.append(identity.NewCgroupNamespace())
-    steps += [rootfs.EnterRoot(), rootfs.MountProc("pid" in created), rootfs.MountSys("net" in created)]
-    if place.cgroup2 and "cgroup" in created:
-        steps.append(rootfs.MountCgroup())
-    steps.append(rootfs.MountDev("ipc" in created))
-    for mount in spec.mounts:
-        if mount.type == "tmpfs":
-            steps.append(rootfs.MountTmpfs(mount.target, mount.size))
-        else:
-            steps.append(rootfs.AttachBind(mount.source, mount.target))
-    steps += [rootfs.HidePaths(security.MASKED_PATHS), rootfs.ProtectPaths(security.READ_ONLY_PATHS), rootfs.Pivot()]
+    if spec.namespaces.mnt == "private":
+        steps += _root_steps(spec, place)
     if place.attachment is not None:  # late, because the parent makes the link meanwhile
         steps.append(
             identity.ConfigureNetwork(tuple(inside_messages(place.attachment)), tuple(describe_inside(place.attachment)))
@@ -164,9 +204,31 @@ def _child_steps(spec: ContainerSpec, place: Place, created: Sequence[str]) -> l
     return steps
 
 
+def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
+    """The sandbox's own root. Each namespace is shown by the file system made in it, be it created, joined or the host's."""
+    created, viewed = created_types(spec), _viewed_types(spec, place)
+    steps: list[Operation] = [rootfs.EnterRoot()]
+    steps.append(joining.AttachView("pid") if "pid" in viewed else rootfs.MountProc("pid" in created))
+    steps.append(joining.AttachView("net") if "net" in viewed else rootfs.MountSys("net" in created))
+    if "cgroup" in viewed:
+        steps.append(joining.AttachView("cgroup"))
+    elif place.cgroup2 and "cgroup" in created:
+        steps.append(rootfs.MountCgroup())
+    steps.append(rootfs.MountDev("ipc" in created))
+    if "ipc" in viewed:
+        steps.append(joining.AttachView("ipc"))
+    steps += [rootfs.AttachBind(directory, directory) for directory in place.host_directories]
+    for mount in spec.mounts:
+        if mount.type == "tmpfs":
+            steps.append(rootfs.MountTmpfs(mount.target, mount.size))
+        else:
+            steps.append(rootfs.AttachBind(mount.source, mount.target))
+    return [*steps, rootfs.HidePaths(security.MASKED_PATHS), rootfs.ProtectPaths(security.READ_ONLY_PATHS), rootfs.Pivot()]
+
+
 def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_flags: int, streams: Operation) -> Plan:
     """Another program in a running sandbox: descriptor 0 is its first process's pidfd, streams follow."""
-    become_root: tuple[Operation, ...] = (identity.BecomeRoot(),) if "user" in created_types(spec) else ()
+    become_root: tuple[Operation, ...] = (identity.BecomeRoot(),) if maps_ids(spec) else ()
     return Plan(
         id=place.id,
         run=place.run,

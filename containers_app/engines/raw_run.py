@@ -17,21 +17,20 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
-from ..kernel import images, procfs
+from ..kernel import host_image, images, procfs
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import Attachment, Network
-from ..spec import NAMESPACE_TYPES, ContainerSpec
+from ..spec import NAMESPACE_TYPES
 from . import raw_plan, raw_recover
 from .base import Container
 from .keeper_client import Exit, KeeperClient
+from .raw_joins import Joiner
 from .raw_store import UIDS_EACH, Ending, Record, Run, Store
 
 log = logging.getLogger(__name__)
 
 EXIT_WORD_SECONDS = 1.0  # how long the keeper's word of an exit may take after the pidfd's
-
-Resolve = Callable[[str], int]  # a container's id or name, in whichever engine → host pid of its first process
 
 
 class Sandbox:
@@ -57,11 +56,11 @@ class Runner:
         image_directory: str,
         store: Store,
         cgroups: Cgroups,
-        resolve: Resolve,
+        joiner: Joiner,
         ended: Callable[[Sandbox], None],
     ) -> None:
         self._tag, self._images, self._store, self._cgroups = tag, image_directory, store, cgroups
-        self._resolve, self._ended = resolve, ended
+        self._joiner, self._ended = joiner, ended
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.network: Network | None = None
@@ -87,7 +86,8 @@ class Runner:
             id=record.id, run=run, home=self._store.home(record.id), image=image.rootfs, image_command=image.command,
             image_env=image.env,
             uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
-            tasks=tuple(f"{path}/tasks" for path in v1), attachment=record.attachment,
+            tasks=tuple(f"{path}/tasks" for path in v1),
+            host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (), attachment=record.attachment,
         )  # fmt: skip
 
     async def launch(self, sandbox: Sandbox, addresses: set[str]) -> None:
@@ -97,6 +97,7 @@ class Runner:
         """
         record = sandbox.record
         run = Run(secrets.token_hex(8), procfs.boot_id())
+        had = record.ending, record.stopped_by
         record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
         self._store.save(record)
         fds: list[int] = []
@@ -105,15 +106,16 @@ class Runner:
             sandbox.paths = self._cgroups.create(self.group(record.id), record.requested)
             if record.attachment is not None:
                 record.attachment = self._current_attachment(record.attachment, addresses)
-            plan = raw_plan.launch_plan(record.spec, self.place(record, run.id))
+            spec, joined = self._joiner.open(record.spec, record.uid_base)
+            fds += joined
+            plan = raw_plan.launch_plan(spec, self.place(record, run.id))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            fds.append(os.open(plan.log, flags, 0o600))
-            fds += [self._open_reference(record.spec, kind) for kind in raw_plan.joined_types(record.spec)]
+            fds.insert(raw_plan.LOG_FD, os.open(plan.log, flags, 0o600))
             launched = await self.keeper.launch(plan, fds)
         except BaseException:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
-            record.run, record.phase = None, "ready"
+            record.run, record.phase, (record.ending, record.stopped_by) = None, "ready", had
             with contextlib.suppress(OSError):
                 self._store.save(record)
             raise
@@ -140,15 +142,6 @@ class Runner:
         if had.gateway != self.network.gateway:
             had = self.network.attachment(addresses)
         return dataclasses.replace(had, link=f"{had.bridge}-{secrets.token_hex(3)}")
-
-    def _open_reference(self, spec: ContainerSpec, kind: str) -> int:
-        scheme, _, target = getattr(spec.namespaces, kind).partition(":")
-        path = target if scheme == "path" else f"/proc/{self._resolve(target)}/ns/{kind}"
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            message = f"The {kind} namespace of {target} can't be opened: {error.strerror}."
-            raise InvalidInput(message, code="invalid_namespace", hint="It may have ended.") from None
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

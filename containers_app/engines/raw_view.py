@@ -49,6 +49,8 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
     reason = ""
     if ending is not None and not running:
         reason = describe_ending(ending, record.stopped_by, record.requested.get("memory"))
+        if ending.signal == signal.SIGKILL and not (ending.oom_killed or record.stopped_by) and _shares_pids(record):
+            reason += ", as all in a pid namespace are when its first process ends"
     return Container(
         id=record.id,
         node=record.node,
@@ -66,11 +68,25 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
         started_at=run.started_at if run and run.started_at else None,
         finished_at=ending.at if ending is not None and not running else None,
         owner=record.owner,
-        hostname=raw_plan.hostname(record.spec),
+        hostname=_hostname(record),
         addresses=(f"{record.attachment.address}/{record.attachment.prefix}",) if record.attachment is not None else (),
-        user_map=f"0 {record.uid_base} {UIDS_EACH}" if record.spec.namespaces.user == "private" else "",
+        user_map=_user_map(record),
         cgroups=paths if running else {},
     )
+
+
+def _shares_pids(record: Record) -> bool:
+    return record.spec.namespaces.pid.startswith(raw_plan.REFERENCES)
+
+
+def _hostname(record: Record) -> str:
+    """Its own; the host's where it shares that; "" where another container decides."""
+    mode = record.spec.namespaces.uts
+    return raw_plan.hostname(record.spec) if mode == "private" else os.uname().nodename if mode == "host" else ""
+
+
+def _user_map(record: Record) -> str:
+    return f"0 {record.uid_base} {UIDS_EACH}" if record.uid_base else ""  # 0: root inside is root outside
 
 
 def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
@@ -112,7 +128,7 @@ def security_facts(record: Record) -> dict[str, Any]:
         "read_only_root": spec.security.read_only_root,
         "masked_paths": security.MASKED_PATHS,
         "read_only_paths": security.READ_ONLY_PATHS,
-        "user_map": f"0 {record.uid_base} {UIDS_EACH}" if spec.namespaces.user == "private" else "",
+        "user_map": _user_map(record),
     }
     if record.phase == "running" and record.run is not None:
         facts["kernel"] = _status_of(record.run.pid)

@@ -43,7 +43,7 @@ def _begin(stage: Stage) -> None:
 
 
 def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
-    """Join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
+    """Do ``before`` and join existing namespaces in a process of its own, then fork the child as the keeper's. Never returns.
 
     A pid namespace is joined by one's children only, hence the second fork; CLONE_PARENT makes it the keeper's child.
     """
@@ -56,9 +56,10 @@ def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoRetur
         step_name = "setns"
         for index, kinds in plan.joins:
             sc.setns(stage.fds[index], kinds)
+        stage.tasks, step_name = (), "clone3"  # the child is born where its helper stands
         pid, pidfd = sc.clone3(flags(plan) | CLONE_PARENT, exit_signal=0)
         if pid == 0:
-            run_child(plan, status, Stage(fds=stage.fds))
+            run_child(plan, status, stage)
         socket.send_fds(status, [json.dumps({"pid": pid}).encode()], [pidfd])
     except OSError as error:
         status.send(json.dumps({"error": error_of(step_name, error)}).encode())

@@ -17,8 +17,9 @@ from typing import Any
 from ..errors import NotFound
 from ..spec import NAMESPACE_TYPES
 from . import procfs
+from .syscalls import CLONE_FLAGS
 
-NS_GET_USERNS, NS_GET_PARENT = 0xB701, 0xB702
+NS_GET_USERNS, NS_GET_PARENT, NS_GET_NSTYPE = 0xB701, 0xB702, 0xB703
 _NESTED = ("pid", "user")  # the types that have parents
 
 
@@ -110,6 +111,19 @@ def _relations(kind: str, inode: int, path: str, host: Mapping[str, int]) -> Nam
     except OSError:  # the process ended since
         owner = parent = None
     return Namespace(kind, inode, inode == host.get(kind), owner, parent)
+
+
+def is_namespace(fd: int, kind: str) -> bool:
+    """Whether an open file is a namespace of this type."""
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_FLAGS[kind]
+    except OSError:  # ENOTTY: an ordinary file
+        return False
+
+
+def member(kind: str, inode: int) -> int | None:
+    """The pid of some process in a namespace, None where there is none. A look at every process: milliseconds."""
+    return Scan().member.get((kind, inode))
 
 
 @contextmanager

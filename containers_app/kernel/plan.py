@@ -19,7 +19,7 @@ import base64
 import dataclasses
 from typing import Any
 
-from . import identity, rootfs, security
+from . import identity, joining, rootfs, security
 from .operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -29,7 +29,8 @@ OPERATIONS: dict[str, type[Operation]] = {
         identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
         identity.UseStreams, rootfs.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
-        rootfs.Pivot, security.Confine, security.RunProgram,
+        rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace,
+        security.Confine, security.RunProgram,
     )
 }  # fmt: skip
 

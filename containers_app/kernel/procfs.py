@@ -155,6 +155,17 @@ def descendants(pid: int, proc: str = "/proc") -> list[int]:
 # -- the host ------------------------------------------------------------------------------------------------------
 
 
+def local_addresses(pid: int, proc: str = "/proc") -> set[str]:
+    """IPv4 addresses of a process' network namespace but the loopback's (proc_pid_net(5), fib_trie)."""
+    found, shown = set(), ""
+    for line in (read(f"{proc}/{pid}/net/fib_trie") or b"").decode().splitlines():
+        if "|-- " in line:
+            shown = line.rpartition("|-- ")[2].strip()
+        elif line.strip() == "/32 host LOCAL" and not shown.startswith("127."):
+            found.add(shown)
+    return found
+
+
 def cpus() -> int:
     """CPUs that are online."""
     return os.sysconf("SC_NPROCESSORS_ONLN")

@@ -32,6 +32,8 @@ capabilities = false
 no_user_namespace = false
 # Sandboxes without the filter of system calls.
 seccomp_off = false
+# The image "host": sandboxes that see this machine's programs and settings, read-only, as far as anyone may read them.
+host_image = false
 
 [limits]
 # The largest limits that may be asked for, for example memory = "8G", cpu = 4, pids = 4096. Left out: what the host has.

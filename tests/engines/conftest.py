@@ -52,10 +52,11 @@ class Home:
 
     def engine(self, allow: Allow | None = None) -> RawEngine:
         policy = Policy(uids=UidRange(UID_BASE, 65536 * 64), allow=allow or Allow())
-        return RawEngine(
+        engine = RawEngine(
             node="test", tag=self.tag, data=str(self.data), run=str(self.run), policy=policy,
-            cgroups=cgroups.choose(), resolve=lambda name: 0,
+            cgroups=cgroups.choose(), resolve=lambda name: engine.get(name).pid,
         )  # fmt: skip
+        return engine
 
 
 def wait_until(condition: object, seconds: float = 60.0) -> None:

@@ -86,7 +86,10 @@ async def test_a_name_in_use_is_refused(raw: RawEngine) -> None:
         ({"namespaces": {"user": "host"}}, errors.PolicyRefused),
         ({"mounts": [{"source": "/etc", "target": "/host"}]}, errors.PolicyRefused),
         ({"namespaces": {"mnt": "host"}}, errors.PolicyRefused),
-        ({"namespaces": {"pid": "container:other"}}, errors.Unsupported),
+        ({"namespaces": {"pid": "container:other"}}, errors.Conflict),
+        ({"namespaces": {"mnt": "container:other"}, "security": {"read_only_root": True}}, errors.Unsupported),
+        ({"namespaces": {"mnt": "path:/run/blue"}}, errors.PolicyRefused),
+        ({"image": "host"}, errors.PolicyRefused),
         ({"security": {"capabilities": ["CAP_SYS_ADMIN"]}}, errors.PolicyRefused),
     ],
 )
