@@ -66,6 +66,8 @@ def _namespaces(asked: Namespaces, resolve: Resolve) -> dict[str, str]:
     if asked.mnt != "private":
         raise Unsupported("Docker always makes a mount namespace of its own.", hint=_RAW_HINT)
     found = {"NetworkMode": _shared(asked.net, resolve), "IpcMode": _shared(asked.ipc, resolve)}
+    if asked.ipc == "private":
+        found["IpcMode"] = "shareable"  # its own, and another container may join it, as it may any other namespace
     if asked.net == "private":
         found["NetworkMode"] = "none"  # a network namespace with nothing but lo
     if asked.pid != "private":

@@ -17,7 +17,6 @@ import httpx
 import pytest
 
 from containers_app.spec import NAMESPACE_TYPES
-from deploy.lib.policy import _TEXT
 from tests import leaks
 from tests.dockerd import Dockerd
 from tests.panel import Panel, free_port
@@ -105,15 +104,18 @@ def lax_panel(tmp_path_factory: pytest.TempPathFactory, panel: Panel, dockerd: D
     watch.kept.add(lax.tag)
     lax.seed(panel)
     policy = lax.data / "policy.toml"
-    text = _TEXT.format(uid=0, base=0, count=65536 * 1024)
-    for word in ("capabilities", "host_image"):
-        text = text.replace(f"{word} = false", f"{word} = true")
-    policy.write_text(text)
-    policy.chmod(0o600)
-    lax.up()
-    yield lax
-    lax.down("--all", "--purge")
-    watch.kept.discard(lax.tag)
+    try:
+        lax.up()
+        lax.down()
+        text = policy.read_text()
+        for word in ("capabilities", "host_image"):
+            text = text.replace(f"{word} = false", f"{word} = true")
+        policy.write_text(text)
+        lax.up()
+        yield lax
+    finally:
+        lax.down("--all", "--purge")
+        watch.kept.discard(lax.tag)
 
 
 @pytest.fixture

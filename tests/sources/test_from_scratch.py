@@ -19,7 +19,7 @@ def test_simple_container_c(lab: Lab) -> None:
     box = lab.create("simple-container", hostname="container", namespaces=namespaces, command=["sh", "-c", script])
     ours, host = inodes(box["pid"]), inodes(os.getpid())
     assert {kind for kind in ours if ours[kind] == host[kind]} == {"cgroup", "time"}
-    assert lab.say(box, "hostname; grep -c ^proc /proc/mounts") .startswith("container\n")
+    assert lab.say(box, "hostname; grep -c ^proc /proc/mounts").startswith("container\n")
     text = lab.get(f"containers/{box['id']}/logs")["text"]
     assert text.startswith("Container [1] - Inside container!\ncontainer\n/proc/1\n")
     assert os.uname().nodename != "container"
@@ -48,18 +48,20 @@ def test_minimal_container_sh(lab: Lab) -> None:
     box = lab.create("mycontainer", limits=limits, command=["sh", "-c", init])
     assert lab.get(f"containers/{box['id']}/logs")["text"] == "Container started as PID 1\n"
     assert lab.say(box, "hostname; cat /etc/hostname") == "mycontainer\nmycontainer"
-    assert lab.say(box, "readlink /bin/ls; test -d /proc/1 && test -d /sys/class && test -c /dev/null && echo mounted") == "/bin/busybox\nmounted"
+    assert lab.say(box, "readlink /bin/ls") == "/bin/busybox"
+    lab.say(box, "test -d /proc/1 && test -d /sys/class && test -c /dev/null && grep -q ' / overlay' /proc/mounts")
     address = box["addresses"][0]
     assert address in lab.say(box, "ip -4 addr show eth0") and "up" in lab.say(box, "ip link show lo").lower()
     gateway = lab.say(box, "ip route | awk '/^default/{print $3}'")
     assert "1 packets received" in lab.say(box, f"ping -c1 -W2 {gateway}")
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
-    assert "masquerade" in rules and Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    assert "masquerade" in rules
     (network,) = [item for item in lab.get("networks")["items"] if item["engine"] == "raw"]
     assert network["gateway"].startswith(gateway)
+    assert Path("/proc/sys/net/ipv4/conf", network["bridge"], "forwarding").read_text().strip() == "1"
     link = int(re.search(r"eth0@if(\d+)", lab.say(box, "ip -o link show eth0"))[1])  # type: ignore[index]
     ports = Path("/sys/class/net", network["bridge"], "brif")
-    assert link in [int((port / "ifindex").read_text()) for port in ports.iterdir()]
+    assert link in [int(Path("/sys/class/net", port.name, "ifindex").read_text()) for port in ports.iterdir()]
     lab.act(box, "kill")
     now = lab.get(f"containers/{box['id']}")
     assert now["state"] == "exited" and not any(Path(directory).exists() for directory in box["cgroups"].values())
@@ -96,7 +98,8 @@ def test_container_manager_sh_inspect(lab: Lab) -> None:
 
 def test_container_manager_sh_stats(lab: Lab) -> None:
     """container-manager.sh stats: CPU time, memory with its limit, from the cgroup's own files."""
-    box = lab.create("measured", limits={"memory": "64M"}, command=["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000"])
+    busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000"
+    box = lab.create("measured", limits={"memory": "64M"}, command=["sh", "-c", busy])
     groups = box["cgroups"]
     memory = Path(groups["memory"], "memory.usage_in_bytes") if "memory" in groups else Path(groups[""], "memory.current")
     stats = lab.get(f"containers/{box['id']}/stats")

@@ -14,9 +14,11 @@ ENGINES = ("raw", "docker")
 
 def pair(lab: Lab, kind: str, engine: str, target: str = "", **more: str) -> tuple[Json, Json]:
     """container1, and container2 that shares one namespace with it. ``target`` is the first one's engine."""
-    one = lab.create(f"{kind}1", engine=target or engine, command=["sleep", "1111"], **({"hostname": "first"} if kind == "uts" else {}))
-    own = {"net": "none"} if engine == "raw" else {}
-    two = lab.create(f"{kind}2", engine=engine, command=["sleep", "2222"], namespaces={**own, kind: f"container:{one['name']}", **more})
+    named = {"hostname": "first"} if kind == "uts" else {}
+    one = lab.create(f"{kind}1", engine=target or engine, command=["sleep", "1111"], **named)
+    namespaces = {"net": "none"} if engine == "raw" else {}
+    namespaces |= {kind: f"container:{one['name']}", **more}
+    two = lab.create(f"{kind}2", engine=engine, command=["sleep", "2222"], namespaces=namespaces)
     return one, two
 
 
@@ -57,8 +59,9 @@ def test_3_ipc(lab: Lab, engine: str, target: str) -> None:
     """Docker examples, 3: --ipc=container:ipc1; the inode of /proc/self/ns/ipc, and a shared segment that both see."""
     one, two = pair(lab, "ipc", engine, target)
     subprocess.run(["nsenter", "-t", str(one["pid"]), "-i", "ipcmk", "-M", "4096", "-p", "666"], check=True, capture_output=True)
-    segments = "tail -n +2 /proc/sysvipc/shm"
-    assert lab.say(one, segments) == lab.say(two, segments) != ""
+    segments = "awk '{print $1, $2, $4}' /proc/sysvipc/shm"
+    assert lab.say(one, segments) == lab.say(two, segments)
+    assert "4096" in lab.say(two, segments)
     check_shared(lab, one, two, "ipc")
 
 
@@ -89,7 +92,7 @@ def test_5_mount(lab: Lab) -> None:
     assert inodes(two["pid"])["mnt"] == inode and lab.shared_with(two, "mnt") == {"mnt1"}
 
 
-@pytest.mark.parametrize("kind", ["uts", "mnt", "user", "cgroup", "time"])
+@pytest.mark.parametrize("kind", ["uts", "mnt", "cgroup"])
 def test_what_docker_cannot_share_is_said_plainly(lab: Lab, kind: str) -> None:
     """Docker examples, 4 and 5: there is no such flag in Docker; the panel says so and what to use."""
     lab.docker("first")
@@ -111,7 +114,7 @@ def test_6_host_pid(lab: Lab, engine: str) -> None:
     assert str(os.getpid()) in lab.say(box, "ls -d /proc/[0-9]* | cut -d/ -f3").split()
 
 
-def test_7_all_at_once_across_engines(lab: Lab) -> None:
+def test_7_inode_checks_of_all_at_once_across_engines(lab: Lab) -> None:
     """The inode checks of all: a sandbox in a Docker container's pid, net, ipc and uts, with its own root, user and cgroup."""
     one = lab.docker("all1", hostname="first")
     shared = ("pid", "net", "ipc", "uts")
