@@ -110,3 +110,18 @@ def test_the_shortest_description_has_safe_defaults() -> None:
         "cgroup": "private", "time": "private",
     }  # fmt: skip
     assert spec.security.no_new_privs and spec.security.seccomp == "default" and spec.security.capabilities is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"time_offsets": {"realtime": 1}},
+        {"time_offsets": {"boottime": 10**12}},
+        {"time_offsets": {"boottime": "soon"}},
+        {"time_offsets": {"boottime": 60}, "namespaces": {"time": "host"}},
+    ],
+)
+def test_clocks_that_cannot_be_moved_are_refused_with_a_hint(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_container({"name": "web-1", **fields})
+    assert refused.value.hint

@@ -64,6 +64,8 @@ def _hint(step: str, number: int) -> str:
         return "A CPU set of a parent group is empty."
     if step == "clone3" and number in (28, 11):
         return "The kernel's bound on namespaces or processes is reached; see /proc/sys/user/max_*_namespaces."
+    if number == 12 and step in ("clone3", "PrepareView"):
+        return "The pid namespace that it joins has just ended, or the kernel has no memory left."
     if step == "PrepareOverlay" and number == 22:
         return "The data directory's file system can't map ids on this kernel; put it on ext4, xfs or btrfs."
     return "The “Commands” view lists the steps in order."

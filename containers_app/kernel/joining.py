@@ -52,7 +52,10 @@ class JoinNamespace(Operation):
         scheme, _, target = self.reference.partition(":")
         if scheme == "path":
             return [f"nsenter --{_NSENTER[self.kind]}={target} \\"]
-        return [f"nsenter --{_NSENTER[self.kind]} --target $FIRST \\  # $FIRST: the first process of {target}"]
+        return [
+            f"# $FIRST is the host pid of the first process of {target}",
+            f"nsenter --{_NSENTER[self.kind]} --target $FIRST \\",
+        ]
 
 
 @dataclass(frozen=True, slots=True)

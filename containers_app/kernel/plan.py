@@ -64,9 +64,9 @@ class Plan:
 
     def describe(self) -> list[str]:
         """The shell commands that do what this plan does, in order, as a person would type them."""
-        lines = [line for step in self.before for line in step.describe()]
+        lines = ["# a shell in the new namespaces, which waits; its host pid is $PID"]
+        lines += [line for step in self.before for line in step.describe()]
         flags = [_UNSHARE[kind] for kind in self.namespaces if kind != "cgroup"]
-        lines.append("# a shell in the new namespaces, which waits; its host pid is $PID")
         lines.append(f"unshare --fork {' '.join(flags)} sh & PID=$(pgrep -n -P $!)")
         groups = [f"{self.cgroup2}/cgroup.procs"] if self.cgroup2 else []
         lines += [f"echo $PID > {path}" for path in (*groups, *self.tasks)]

@@ -120,10 +120,10 @@ async def test_joined_host_names_are_one(raw: RawEngine) -> None:
 
 
 async def test_a_joined_mount_namespace_has_the_others_files_and_mounts(raw: RawEngine, home: Home) -> None:
-    one = await raw.create(spec("one", command=SLEEP, mounts=[{"type": "tmpfs", "target": "/work"}]), "")
+    one = await raw.create(spec("one", command=SLEEP, mounts=[{"type": "tmpfs", "target": "/shared"}]), "")
     two = await raw.create(spec("two", command=SLEEP, namespaces=joining("mnt", "user", "pid")), "")
-    await say(raw, one, "echo word > /work/file; echo word > /root/file")
-    assert await say(raw, two, "cat /work/file /root/file; stat -c %u /root/file") == "word\nword\n0"
+    await say(raw, one, "echo word > /shared/file; echo word > /root/file")
+    assert await say(raw, two, "cat /shared/file /root/file; stat -c %u /root/file") == "word\nword\n0"
     assert os.listdir(home.data / "sandboxes" / two.id / "upper") == ["etc"]
     await raw.stop(one.id, 1)
     assert raw.get(one.id).state == "exited"
@@ -191,6 +191,44 @@ async def test_a_namespace_by_path_is_joined(raw: RawEngine) -> None:
         await raw.remove(box.id, force=True)
     finally:
         run("ip", "netns", "delete", name)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A file to bind a namespace on."""
+    path = Path(f"/run/terrarium-test-{os.getpid()}")
+    path.touch()
+    yield path
+    subprocess.run(["umount", "-q", str(path)], check=False)
+    path.unlink()
+
+
+async def test_a_user_namespace_by_path_lends_its_ids_as_long_as_somebody_is_in_it(raw: RawEngine, place: Path) -> None:
+    one = await raw.create(spec("one", command=SLEEP), "")
+    run("mount", "--bind", f"/proc/{one.pid}/ns/user", str(place))
+    two = await raw.create(spec("two", command=SLEEP, namespaces={"net": "none", "user": f"path:{place}"}), "")
+    assert two.user_map == one.user_map and inodes(two)["user"] == inodes(one)["user"]
+    for box in (one, two):
+        await raw.kill(box.id, 9)
+    with pytest.raises(errors.Unsupported, match="Nobody is in"):
+        await raw.start(two.id)
+
+
+@pytest.mark.parametrize(("ids", "error"), [("0 0 65536", errors.PolicyRefused), ("0 1000000 1", errors.Unsupported)])
+async def test_a_user_namespace_with_the_hosts_ids_or_too_few_is_refused(
+    raw: RawEngine, place: Path, ids: str, error: type[errors.TerrariumError]
+) -> None:
+    with subprocess.Popen(["unshare", "--user", "sleep", "1000"]) as process:
+        try:
+            await until(lambda: os.stat(f"/proc/{process.pid}/ns/user").st_ino != namespaces.initial()["user"])
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{process.pid}/{name}").write_text(ids)
+            run("mount", "--bind", f"/proc/{process.pid}/ns/user", str(place))
+            with pytest.raises(error):
+                await raw.create(spec(command=SLEEP, namespaces={"user": f"path:{place}"}), "")
+        finally:
+            process.kill()
+    assert raw.all() == []
 
 
 @pytest.mark.parametrize(

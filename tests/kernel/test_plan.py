@@ -7,7 +7,7 @@ import json
 import pytest
 
 from containers_app.engines import raw_plan
-from containers_app.kernel import identity, plan, rootfs, security
+from containers_app.kernel import identity, joining, plan, rootfs, security
 from containers_app.kernel.network import Attachment
 from containers_app.spec import parse_container
 
@@ -72,3 +72,23 @@ def test_environment_is_ours_then_the_images_then_the_users() -> None:
     assert isinstance(program, security.RunProgram)
     values = dict(pair.split("=", 1) for pair in program.env)
     assert (values["PATH"], values["X"], values["FROM_IMAGE"], values["HOSTNAME"]) == ("/mine", "1", "1", "web-1")
+
+
+def test_the_user_namespace_is_joined_last_and_views_are_made_while_the_host_s_root_is_still_in_charge() -> None:
+    modes = dict.fromkeys(("net", "ipc", "uts", "cgroup", "pid", "user"), "container:other")
+    launch = made(namespaces=modes, time_offsets={"boottime": 60})
+    assert launch.needs_helper and set(launch.namespaces) == {"mnt"}
+    told = [(type(step), getattr(step, "kind", "")) for step in launch.before]
+    joins = [(joining.JoinNamespace, kind) for kind in ("net", "ipc", "uts", "cgroup", "pid")]
+    views = [(joining.PrepareView, kind) for kind in ("net", "ipc", "cgroup", "pid")]
+    assert told == [*joins, *views, (joining.NewTimeNamespace, ""), (joining.JoinNamespace, "user")]
+    assert [step.index for step in launch.before if isinstance(step, joining.JoinNamespace)] == [1, 2, 3, 4, 5, 6]
+    assert {step.kind for step in launch.child if isinstance(step, joining.AttachView)} == {"net", "ipc", "cgroup", "pid"}
+    assert plan.decode(json.loads(plan.pack(launch))) == launch
+    assert "nsenter --user --target $FIRST" in "\n".join(launch.describe())
+
+
+def test_who_joins_a_mount_namespace_has_no_root_of_its_own() -> None:
+    launch = made(namespaces={"net": "none", "mnt": "container:other", "pid": "container:other"})
+    kinds = {type(step) for step in (*launch.parent, *launch.child)}
+    assert not kinds & {rootfs.PrepareOverlay, rootfs.EnterRoot, rootfs.Pivot, rootfs.MountProc, joining.AttachView}
