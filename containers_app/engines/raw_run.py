@@ -87,7 +87,8 @@ class Runner:
             image_env=image.env,
             uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
             tasks=tuple(f"{path}/tasks" for path in v1),
-            host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (), attachment=record.attachment,
+            host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (),
+            attachment=record.attachment,
         )  # fmt: skip
 
     async def launch(self, sandbox: Sandbox, addresses: set[str]) -> None:

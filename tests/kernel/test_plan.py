@@ -84,7 +84,7 @@ def test_the_user_namespace_is_joined_last_and_views_are_made_while_the_host_s_r
     assert told == [*joins, *views, (joining.NewTimeNamespace, ""), (joining.JoinNamespace, "user")]
     assert [step.index for step in launch.before if isinstance(step, joining.JoinNamespace)] == [1, 2, 3, 4, 5, 6]
     assert {step.kind for step in launch.child if isinstance(step, joining.AttachView)} == {"net", "ipc", "cgroup", "pid"}
-    assert plan.decode(json.loads(plan.pack(launch))) == launch
+    assert plan.decode(json.loads(json.dumps(plan.encode(launch)))) == launch
     assert "nsenter --user --target $FIRST" in "\n".join(launch.describe())
 
 
