@@ -211,10 +211,16 @@ def signal_all(pids: Iterable[int]) -> None:
                 continue
 
 
+def make_new(directory: str) -> None:
+    """mkdir, open to all whatever our umask: Debian 12's kernel lets a sandbox mount its group only if it may walk there."""
+    os.mkdir(directory)
+    os.chmod(directory, 0o755)  # noqa: S103
+
+
 def make(directory: str) -> None:
-    """mkdir; there already is fine. Raises OSError."""
+    """The same; there already is fine. Raises OSError."""
     try:
-        os.mkdir(directory, 0o755)
+        make_new(directory)
     except FileExistsError:
         return
 

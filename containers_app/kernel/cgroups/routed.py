@@ -131,16 +131,16 @@ class RoutedCgroups:
         if parent not in self._prepared:
             self._prepare(mount, backend, controllers, group)
         try:
-            os.mkdir(directory, 0o755)
+            files.make_new(directory)
         except FileNotFoundError:  # the parent was removed by someone
             self._prepare(mount, backend, controllers, group)
-            os.mkdir(directory, 0o755)
+            files.make_new(directory)
         except FileExistsError:
             try:
                 files.remove(directory)
             except Conflict:
                 raise Conflict(f"The control group {group} is in use.", hint="Stop what runs in it first.") from None
-            os.mkdir(directory, 0o755)
+            files.make_new(directory)
 
     def _prepare(self, mount: Mount, backend: ModuleType, controllers: tuple[str, ...], group: str) -> None:
         parent = mount.directory
