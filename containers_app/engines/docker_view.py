@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ..errors import NotFound
-from ..kernel import namespaces, procfs, security
+from ..kernel import confinement, namespaces
 from ..kernel.cgroups import Cgroups
 from ..spec import NAMESPACE_TYPES
 from . import docker_limits
@@ -179,20 +179,6 @@ def security_facts(seen: Seen) -> dict[str, Any]:
             "user_map": seen.container.user_map,
         }
     }
-    status = procfs.read(f"/proc/{seen.container.pid}/status") if seen.container.pid else None
-    if status is not None:
-        facts["kernel"] = _status(status.decode(errors="replace"))
+    if seen.container.pid and (said := confinement.read(seen.container.pid)):
+        facts["kernel"] = said
     return facts
-
-
-def _status(text: str) -> dict[str, Any]:
-    rows = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-    modes = {"0": "off", "1": "strict", "2": "filter"}
-    return {
-        "capabilities": list(security.capability_set(int(rows.get("CapEff", "0"), 16))),
-        "bounding": list(security.capability_set(int(rows.get("CapBnd", "0"), 16))),
-        "no_new_privs": rows.get("NoNewPrivs") == "1",
-        "seccomp": modes.get(rows.get("Seccomp", ""), "unknown"),
-        "seccomp_filters": int(rows.get("Seccomp_filters", "0")),
-        "uid": rows.get("Uid", "").split("\t")[0],
-    }

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidInput, NotFound, TerrariumError
+from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel import host_image, images, resolver
 from ..kernel.cgroups import Cgroups
-from ..kernel.network import list_networks, open_network, remove_network
+from ..kernel.network import list_networks, open_network
 from ..spec import ContainerSpec, LimitChanges, LimitReading
 from . import raw_exec, raw_plan, raw_recover, raw_view
 from .base import Changed, Container, EngineStatus, ExecResult
@@ -393,25 +393,3 @@ def _tail(path: str, lines: int) -> str:
     except FileNotFoundError:
         return ""
     return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""
-
-
-async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
-    """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
-    store, left = Store(data), []
-    top = cgroups.paths(f"terrarium-{tag}")
-    names = {name for path in top.values() if os.path.isdir(path) for name in os.listdir(path) if os.path.isdir(f"{path}/{name}")}
-    for name in sorted(names | set(store.names())):
-        paths = cgroups.paths(f"terrarium-{tag}/{name}")
-        try:
-            with contextlib.suppress(NotFound):
-                cgroups.kill(paths)
-            await asyncio.to_thread(cgroups.remove, paths)
-            await asyncio.to_thread(store.remove, name)
-        except (TerrariumError, OSError) as error:
-            left.append(f"sandbox {name}: {error}")
-    try:
-        await asyncio.to_thread(cgroups.remove, top)
-        await asyncio.to_thread(remove_network, tag, f"{data}/state/network.json")
-    except (TerrariumError, OSError) as error:
-        left.append(str(error))
-    return left

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from ..errors import NotFound
-from ..kernel import namespaces, security
+from ..kernel import confinement, namespaces, security
 from ..kernel.cgroups import Cgroups
 from ..spec import LIMITS, NAMESPACE_TYPES, LimitReading, LimitValue
 from . import raw_plan
@@ -131,36 +131,5 @@ def security_facts(record: Record) -> dict[str, Any]:
         "user_map": _user_map(record),
     }
     if record.phase == "running" and record.run is not None:
-        facts["kernel"] = _status_of(record.run.pid)
+        facts["kernel"] = confinement.read(record.run.pid)
     return facts
-
-
-def _status_of(pid: int) -> dict[str, Any]:
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            rows = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    except OSError:
-        return {}
-    modes = {"0": "off", "1": "strict", "2": "filter"}
-    return {
-        "capabilities": list(security.capability_set(int(rows.get("CapEff", "0"), 16))),
-        "bounding": list(security.capability_set(int(rows.get("CapBnd", "0"), 16))),
-        "no_new_privs": rows.get("NoNewPrivs") == "1",
-        "seccomp": modes.get(rows.get("Seccomp", ""), "unknown"),
-        "seccomp_filters": int(rows.get("Seccomp_filters", "0")),
-        "uid": rows.get("Uid", "").split("\t")[0],
-        "lsm": _lsm_label(pid),
-    }
-
-
-def _lsm_label(pid: int) -> str:
-    try:
-        fd = os.open(f"/proc/{pid}/attr/current", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(fd, 256).rstrip(b"\0\n").decode(errors="replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import syscalls as sc
@@ -72,6 +73,23 @@ def attach(mount: int, stage: Stage, target: str, *, make: str = "dir") -> None:
     finally:
         os.close(place)
         os.close(mount)
+
+
+def cover_each(stage: Stage, paths: Sequence[str], mount_for: Callable[[int], int]) -> None:
+    """Lay a mount over each path that there is; ``mount_for`` makes it from the path's O_PATH descriptor."""
+    for path in paths:
+        try:
+            place = open_inside(stage.root, path)
+        except FileNotFoundError:
+            continue
+        try:
+            cover = mount_for(place)
+            try:
+                sc.move_mount(cover, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
+            finally:
+                os.close(cover)
+        finally:
+            os.close(place)
 
 
 # ── the parent's side: real root, the host's (the keeper's own) mount namespace ──────────────────────────────────────
@@ -299,24 +317,16 @@ class HidePaths(Operation):
     paths: tuple[str, ...]
 
     def execute(self, stage: Stage) -> None:
-        for path in self.paths:
-            try:
-                place = open_inside(stage.root, path)
-            except FileNotFoundError:
-                continue
-            try:
-                if stat.S_ISDIR(os.fstat(place).st_mode):
-                    cover = new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
-                else:
-                    cover = sc.open_tree(AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
-                    if os.fstat(cover).st_rdev != os.makedev(1, 3):
-                        raise OSError(5, "the host's /dev/null is not the device 1:3")
-                try:
-                    sc.move_mount(cover, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
-                finally:
-                    os.close(cover)
-            finally:
-                os.close(place)
+        cover_each(stage, self.paths, self._cover)
+
+    @staticmethod
+    def _cover(place: int) -> int:
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            return new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
+        cover = sc.open_tree(AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+        if os.fstat(cover).st_rdev != os.makedev(1, 3):
+            raise OSError(5, "the host's /dev/null is not the device 1:3")
+        return cover
 
     def describe(self) -> list[str]:
         return [
@@ -334,21 +344,14 @@ class ProtectPaths(Operation):
     paths: tuple[str, ...]
 
     def execute(self, stage: Stage) -> None:
-        for path in self.paths:
-            try:
-                place = open_inside(stage.root, path)
-            except FileNotFoundError:
-                continue
-            try:
-                flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
-                copy = sc.open_tree(place, "", flags)
-                try:
-                    sc.mount_setattr(copy, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
-                    sc.move_mount(copy, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
-                finally:
-                    os.close(copy)
-            finally:
-                os.close(place)
+        cover_each(stage, self.paths, self._copy)
+
+    @staticmethod
+    def _copy(place: int) -> int:
+        flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
+        copy = sc.open_tree(place, "", flags)
+        sc.mount_setattr(copy, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
+        return copy
 
     def describe(self) -> list[str]:
         return [f"for p in {' '.join(self.paths)}; do mount --bind -o ro $ROOT$p $ROOT$p; done"]

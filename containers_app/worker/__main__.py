@@ -23,7 +23,7 @@ from pathlib import Path
 from ..engines import build, policy
 from ..engines.base import Container, Engine
 from ..engines.raw import RawEngine
-from ..engines.raw import remove_everything as remove
+from ..engines.raw_removal import remove_everything as remove
 from ..errors import Conflict, TerrariumError
 from ..kernel import procfs
 from ..kernel.cgroups import choose

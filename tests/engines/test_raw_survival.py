@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from containers_app import errors
-from containers_app.engines.raw import RawEngine, remove_everything
+from containers_app.engines.raw import RawEngine
+from containers_app.engines.raw_removal import remove_everything
 from containers_app.kernel import cgroups
 
 from .conftest import Home, spec, until

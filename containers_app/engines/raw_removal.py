@@ -1,0 +1,34 @@
+"""The end of an instance: every sandbox, its control groups and its network, whatever state they are in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from ..errors import NotFound, TerrariumError
+from ..kernel.cgroups import Cgroups
+from ..kernel.network import remove_network
+from .raw_store import Store
+
+
+async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
+    """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
+    store, left = Store(data), []
+    top = cgroups.paths(f"terrarium-{tag}")
+    names = {name for path in top.values() if os.path.isdir(path) for name in os.listdir(path) if os.path.isdir(f"{path}/{name}")}
+    for name in sorted(names | set(store.names())):
+        paths = cgroups.paths(f"terrarium-{tag}/{name}")
+        try:
+            with contextlib.suppress(NotFound):
+                cgroups.kill(paths)
+            await asyncio.to_thread(cgroups.remove, paths)
+            await asyncio.to_thread(store.remove, name)
+        except (TerrariumError, OSError) as error:
+            left.append(f"sandbox {name}: {error}")
+    try:
+        await asyncio.to_thread(cgroups.remove, top)
+        await asyncio.to_thread(remove_network, tag, f"{data}/state/network.json")
+    except (TerrariumError, OSError) as error:
+        left.append(str(error))
+    return left
