@@ -28,7 +28,7 @@ ATTEMPTS = {
     "load a module": "insmod /bin/busybox",
     "set the host name of the host": "hostname escaped",
     "remount the root": "mount -o remount,dev /",
-    "chroot out by a second chroot": "chroot /proc/1/root/../.. test -e /work",
+    "chroot out by a second chroot": "chroot /proc/1/root/../.. test -e /var/lib/dpkg",
     "change an interface of the host": "ip link set eth0 address 02:00:00:00:00:01",
     "raise a hard limit": "ulimit -Hn 2000000",
     "change the oom score below its start": "echo -1000 > /proc/self/oom_score_adj",
