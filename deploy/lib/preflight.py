@@ -84,6 +84,39 @@ def check_user_namespaces(root: Path) -> None:
         )
 
 
+def check_id_maps(instance: Instance) -> None:
+    """Sandboxes see images through id-mapped mounts: tried on a detached mount, which nobody else ever sees."""
+    place = existing(instance.data)
+    waiting, ending = os.pipe()
+    pid, pidfd = syscalls.clone3(syscalls.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(ending)
+        os.read(waiting, 1)
+        os._exit(0)
+    try:
+        Path(f"/proc/{pid}/uid_map").write_text("0 100000 65536\n")
+        Path(f"/proc/{pid}/gid_map").write_text("0 100000 65536\n")
+        with open(f"/proc/{pid}/ns/user") as namespace:
+            flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC
+            tree = syscalls.open_tree(-1, str(place), flags)
+            try:
+                syscalls.mount_setattr(tree, set_=syscalls.MOUNT_ATTR_IDMAP, userns_fd=namespace.fileno())
+            finally:
+                os.close(tree)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        raise Refused(
+            f"The file system at {place} can't map user ids on this kernel: choose a --data on ext4, xfs or btrfs "
+            "(and Linux 5.12 or newer)."
+        ) from None
+    finally:
+        os.close(ending)
+        os.close(waiting)
+        os.waitpid(pid, 0)
+        os.close(pidfd)
+
+
 def check_python() -> None:
     """The web process runs as a user of its own, so every directory above this Python must be open to all."""
     program = Path(os.path.realpath(sys.executable))
@@ -193,6 +226,7 @@ def check_all(instance: Instance, *, installed: bool, admin_password_file: Path 
     users.check(instance)
     check_address(instance)
     check_machine()
+    check_id_maps(instance)
     check_disk(instance, installed=installed)
     check_admin_password_file(admin_password_file)
 

@@ -47,6 +47,13 @@ def test_disk_too_full(tmp_path: Path) -> None:
     assert "400 MB are needed" in sentence and "50 MB are free" in sentence
 
 
+def test_a_file_system_without_id_maps(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    wrapper = machine(f"mount -t ramfs ram {tmp_path}/disk")
+    sentence = refused(tmp_path, "--data", str(tmp_path / "disk" / "data"), wrapper=wrapper)
+    assert "can't map user ids" in sentence and "ext4" in sentence
+
+
 def test_read_only_disk(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     wrapper = machine(f"mount -t tmpfs -o ro small {tmp_path}/disk")
