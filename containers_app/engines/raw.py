@@ -26,6 +26,7 @@ from . import raw_exec, raw_plan, raw_recover, raw_view
 from .base import Changed, Container, EngineStatus, ExecResult
 from .policy import Policy, check_spec
 from .raw_joins import Joiner, Resolve, held_addresses
+from .raw_removal import group_names
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
 from .raw_store import Record, Store, free_uid_base
 
@@ -71,6 +72,8 @@ class RawEngine:
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._undo(name)
+        for name in group_names(self._cgroups, self._tag) - {record.id for record in records}:
+            self._runner.release(self._cgroups.paths(self._runner.group(name)))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:
             sandbox = Sandbox(record)

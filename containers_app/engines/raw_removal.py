@@ -12,12 +12,17 @@ from ..kernel.network import remove_network
 from .raw_store import Store
 
 
+def group_names(cgroups: Cgroups, tag: str) -> set[str]:
+    """The sandboxes of this instance that have a control group, known or not."""
+    tops = [path for path in cgroups.paths(f"terrarium-{tag}").values() if os.path.isdir(path)]
+    return {entry.name for path in tops for entry in os.scandir(path) if entry.is_dir()}
+
+
 async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
     """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
     store, left = Store(data), []
     top = cgroups.paths(f"terrarium-{tag}")
-    names = {name for path in top.values() if os.path.isdir(path) for name in os.listdir(path) if os.path.isdir(f"{path}/{name}")}
-    for name in sorted(names | set(store.names())):
+    for name in sorted(group_names(cgroups, tag) | set(store.names())):
         paths = cgroups.paths(f"terrarium-{tag}/{name}")
         try:
             with contextlib.suppress(NotFound):

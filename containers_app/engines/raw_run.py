@@ -195,15 +195,13 @@ class Runner:
             ending = raw_recover.read_exit(record, self._store.home(record.id))
             if ending.code is None and (status := sc.exit_status(sandbox.pidfd)) is not None:
                 ending = raw_recover.from_wait_status(status, time.time())
-        self.unwatch(sandbox)
-        self.settle(sandbox, ending)
+        await self._settle(sandbox, ending)
 
-    def settle(self, sandbox: Sandbox, ending: Ending) -> None:
+    async def _settle(self, sandbox: Sandbox, ending: Ending) -> None:
         record = sandbox.record
-        with contextlib.suppress(TerrariumError):
-            if self._cgroups.oom_kills(sandbox.paths):
-                ending = Ending(ending.code, ending.signal, ending.at, oom_killed=True)
-        self.release(sandbox.paths)
+        if await asyncio.to_thread(self._take_down, sandbox.paths):
+            ending = Ending(ending.code, ending.signal, ending.at, oom_killed=True)
+        self.unwatch(sandbox)
         if record.run is not None:
             self.forget_exit(record.run.id)
         record.ending, record.paused = ending, False
@@ -215,13 +213,24 @@ class Runner:
         sandbox.ended.set()
         self._ended(sandbox)
 
+    def _take_down(self, paths: dict[str, str]) -> bool:
+        """In a thread: what is left in the cgroups may take its time. Whether the kernel killed for memory there."""
+        killed = False
+        with contextlib.suppress(TerrariumError):
+            killed = bool(self._cgroups.oom_kills(paths))
+        self.release(paths)
+        return killed
+
     def release(self, paths: dict[str, str]) -> None:
-        """End whatever is left in the cgroups and remove them. The network namespace takes its link along."""
-        with contextlib.suppress(NotFound):
-            self._cgroups.kill(paths)
+        """End whatever is left in the cgroups and remove them. The network namespace takes its link along.
+
+        Never raises: what waits for a sandbox's end must hear of it. What could not be removed goes at the next start.
+        """
         try:
+            with contextlib.suppress(NotFound):
+                self._cgroups.kill(paths)
             self._cgroups.remove(paths)
-        except TerrariumError as error:
+        except (TerrariumError, OSError) as error:
             log.warning("cgroups not removed: %s", error)
 
     async def recover(self, sandbox: Sandbox, outcome: raw_recover.Outcome) -> None:
@@ -232,7 +241,7 @@ class Runner:
             self._store.save(record)
             self.watch(sandbox, outcome.pidfd)
         elif outcome.action == "end":
-            self.settle(sandbox, outcome.ending or raw_recover.read_exit(record, self._store.home(record.id)))
+            await self._settle(sandbox, outcome.ending or raw_recover.read_exit(record, self._store.home(record.id)))
 
     # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

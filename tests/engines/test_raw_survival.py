@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -124,4 +125,36 @@ async def test_without_a_keeper_a_launch_is_refused_and_leaves_nothing(home: Hom
     with pytest.raises(errors.WorkerUnavailable):
         await engine.create(spec(), "")
     assert engine.all() == [] and os.listdir(home.data / "sandboxes") == []
+    await engine.close()
+
+
+async def test_a_control_group_without_a_sandbox_is_removed_with_its_processes_at_the_next_start(home: Home) -> None:
+    groups = cgroups.choose()
+    paths = groups.create(f"terrarium-{home.tag}/0123456789ab", {})
+    orphan = subprocess.Popen(["sleep", "1000"])
+    for file in groups.procs_files(paths):
+        Path(file).write_text(str(orphan.pid))
+    engine = await again(home)
+    assert orphan.wait(5) == -signal.SIGKILL
+    await until(lambda: not [path for path in paths.values() if os.path.exists(path)])
+    await engine.close()
+
+
+async def test_the_end_of_a_sandbox_is_told_even_when_its_control_group_cannot_be_removed(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await again(home)
+    box = await engine.create(spec(), "")
+    inside = Path(box.cgroups["pids"], "somebody-elses")
+    inside.mkdir()
+    lodger = subprocess.Popen(["sleep", "1000"])
+    (inside / "cgroup.procs").write_text(str(lodger.pid))  # in this hierarchy alone
+    try:
+        async with asyncio.timeout(10):
+            await engine.stop(box.id, 1)
+        assert engine.get(box.id).state == "exited" and "cgroups not removed" in caplog.text
+    finally:
+        lodger.kill()
+        lodger.wait()
+    await engine.remove(box.id, force=False)
     await engine.close()
