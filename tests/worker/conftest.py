@@ -29,6 +29,8 @@ from containers_app.worker.live import Live
 from containers_app.worker.registry import Registry
 from containers_app.worker.sampler import Sampler
 from containers_app.worker.server import Server
+from tests.groups import cgroups as cgroups
+from tests.groups import spawn as spawn
 
 
 class PtyTerminal:

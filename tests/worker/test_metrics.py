@@ -8,6 +8,7 @@ import pytest
 from containers_app.engines.base import Container, NamespaceView
 from containers_app.kernel.cgroups import choose
 from containers_app.worker import metrics
+from tests.groups import joining
 
 
 @pytest.fixture
@@ -18,13 +19,7 @@ def run():
     def start(name, *argv, joined=False):
         paths = cgroups.create(f"terrarium-t{os.getpid():x}{name}", {})
         groups.append(paths)
-
-        def join():
-            for file in cgroups.procs_files(paths):
-                with open(file, "w") as procs:
-                    procs.write("0")
-
-        process = subprocess.Popen(argv, preexec_fn=join, stdout=subprocess.PIPE)
+        process = subprocess.Popen(argv, preexec_fn=joining(cgroups, paths), stdout=subprocess.PIPE)
         started.append(process)
         process.stdout.readline()
         views = {"net": NamespaceView(1, "container:other" if joined else "private")}

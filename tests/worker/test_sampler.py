@@ -23,11 +23,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
-def cgroups():
-    return choose()
-
-
 @pytest.fixture
 def top(cgroups):
     name = f"terrarium-t{os.getpid():x}s"
@@ -42,29 +37,6 @@ def sampler(cgroups):
     sampler = Sampler(cgroups)
     yield sampler
     sampler.close()
-
-
-@pytest.fixture
-def spawn(cgroups):
-    started = []
-
-    def start(*argv, paths=None, **options):
-        def join():
-            for file in cgroups.procs_files(paths):
-                with open(file, "w") as procs:
-                    procs.write("0")
-
-        process = subprocess.Popen(argv, preexec_fn=join if paths else None, **options)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
 
 
 def open_files():
