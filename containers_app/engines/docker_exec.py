@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import EngineUnavailable, KernelRefused, Unsupported
+from ..errors import EngineUnavailable, KernelRefused, NotFound, Unsupported
 from .base import ExecResult
 from .docker_client import DockerClient
 
@@ -157,7 +157,13 @@ class DockerTerminal:
         self._client, self._exec_id, self.fd = client, exec_id, fd
 
     async def resize(self, rows: int, columns: int) -> None:
-        await self._client.call(lambda sdk: sdk.exec_resize(self._exec_id, height=rows, width=columns))
+        try:
+            await self._client.call(lambda sdk: sdk.exec_resize(self._exec_id, height=rows, width=columns))
+        except (KernelRefused, NotFound):
+            # An ended program needs no size. The daemon says that in several ways ("no such exec", "cannot resize a stopped
+            # container"), also a moment before it has noted the end.
+            if (await _settled(self._client, self._exec_id)).get("Running"):
+                raise
 
 
 class HangUps:

@@ -109,6 +109,18 @@ async def test_a_program_that_ends_at_once_still_shows_what_it_said(docker: Dock
         os.close(terminal.fd)
 
 
+async def test_sizing_a_terminal_whose_program_has_ended_is_no_error(docker: DockerEngine) -> None:
+    await docker.create(docker_spec("web"), "ann")
+    terminal = await docker.open_terminal("web", ("sh", "-c", "read line; echo bye"), 24, 80)
+    try:
+        os.write(terminal.fd, b"\n")
+        await said(terminal.fd, b"bye\r\n")
+        for _ in range(20):  # from just before to well after the daemon has noted the end
+            await terminal.resize(30, 90)
+    finally:
+        os.close(terminal.fd)
+
+
 async def test_closing_the_terminal_ends_its_shell_even_when_another_process_held_it(docker: DockerEngine) -> None:
     made = await docker.create(docker_spec("web"), "ann")
     kept = os.dup((terminal := await docker.open_terminal("web", (), 24, 80)).fd)
