@@ -125,3 +125,39 @@ def test_clocks_that_cannot_be_moved_are_refused_with_a_hint(fields: dict[str, o
     with pytest.raises(InvalidInput) as refused:
         parse_container({"name": "web-1", **fields})
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rlimits": {"nofiles": {"soft": 1, "hard": 1}}},
+        {"rlimits": {"nofile": {"soft": 2, "hard": 1}}},
+        {"rlimits": {"nofile": {"soft": -1, "hard": 1}}},
+        {"rlimits": {"nofile": {"soft": -2, "hard": -1}}},
+        {"oom_score_adj": 1001},
+        {"restart": "sometimes"},
+        {"restart": {"policy": "always", "retries": 3}},
+        {"stop_signal": "KILLED"},
+        {"stop_signal": "٩"},
+        {"stop_timeout": -1},
+        {"ports": [{"container_port": 0}]},
+        {"ports": [{"container_port": 80, "host_ip": "localhost"}]},
+        {"ports": [{"container_port": 80, "protocol": "icmp"}]},
+        {"ports": [{"container_port": 80, "host_port": 8080}, {"container_port": 81, "host_port": 8080}]},
+        {"ports": [{"container_port": 80}], "namespaces": {"net": "none"}},
+        {"dns": ["localhost"]},
+        {"extra_hosts": {"a b": "10.0.0.1"}},
+        {"labels": {"": "x"}},
+        {"id_map": [{"inside": 0, "outside": 1000, "count": 0}]},
+        {"id_map": [{"inside": 0, "outside": 1000, "count": 2}, {"inside": 1, "outside": 5000, "count": 1}]},
+        {"health": {"test": []}},
+        {"mounts": [{"target": "/a", "type": "tmpfs", "propagation": "free"}]},
+    ],
+)
+def test_a_word_of_life_and_network_out_of_range_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        parse_container({"name": "web-1", **fields})
+
+
+def test_a_restart_policy_may_be_written_as_a_word() -> None:
+    assert parse_container({"name": "web-1", "restart": "always"}).restart.policy == "always"

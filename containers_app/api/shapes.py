@@ -1,4 +1,4 @@
-"""What goes in and out of the API where spec.py and the worker's protocol have no type for it."""
+"""What goes in and out of the API where the spec and the worker's protocol have no type for it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,17 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
     return {name: value for name, value in body.items() if value is not None}
 
 
+NOT_BUILT = (
+    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "network", "ports", "dns", "extra_hosts",
+    "id_map", "health", "labels",
+)  # fmt: skip
+
+
 def _must_have_words(spec: ContainerSpec) -> None:
+    usual = ContainerSpec(name=spec.name)
+    for field in NOT_BUILT:
+        if getattr(spec, field) != getattr(usual, field):
+            raise Unsupported(f"{field} can't be asked of Docker here yet.", hint=f"Leave {field} out.")
     if spec.time_offsets:
         raise Unsupported("Docker has no time namespaces, and so can't move clocks.", hint=_RAW_HINT)
 

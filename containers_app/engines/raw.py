@@ -12,27 +12,24 @@ import contextlib
 import logging
 import os
 import secrets
-import time
 from typing import Any
 
 import msgspec
 
 from ..errors import Conflict, InvalidInput, NotFound
-from ..kernel import host_image, images, resolver
+from ..kernel import host_image, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import list_networks, open_network
 from ..spec import ContainerSpec, LimitChanges, LimitReading
-from . import raw_exec, raw_plan, raw_recover, raw_view
+from . import raw_exec, raw_logs, raw_making, raw_plan, raw_recover, raw_view
 from .base import Changed, Container, EngineStatus, ExecResult
 from .policy import Policy, check_spec
-from .raw_joins import Joiner, Resolve, held_addresses
+from .raw_joins import Joiner, Resolve
 from .raw_removal import group_names
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
-from .raw_store import Record, Store, free_uid_base
+from .raw_store import Record, Store
 
 log = logging.getLogger(__name__)
-
-MAX_LOG_READ = 4 << 20  # bytes
 
 
 class RawEngine:
@@ -45,6 +42,7 @@ class RawEngine:
         self._sandboxes: dict[str, Sandbox] = {}
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
+        self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
         self._runner = Runner(
             tag=tag,
             run=run,
@@ -121,6 +119,9 @@ class RawEngine:
                 return sandbox
         raise NotFound(f"There is no sandbox called “{wanted[:64]}”.", hint="It may have been removed.")
 
+    def _records(self) -> list[Record]:
+        return [sandbox.record for sandbox in self._sandboxes.values()]
+
     def _view(self, sandbox: Sandbox) -> Container:
         if sandbox.cached is None:
             sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups)
@@ -145,9 +146,9 @@ class RawEngine:
         async with sandbox.lock:
             try:
                 self._store.make(record)
-                self._write_etc(record)
+                self._maker.write_etc(record)
                 if spec.start:
-                    await self._runner.launch(sandbox, self._addresses())
+                    await self._runner.launch(sandbox, raw_making.addresses(self._records()))
                 else:
                     self._store.save(record)
             except BaseException as error:
@@ -161,65 +162,15 @@ class RawEngine:
         return self._view(sandbox)
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
-        others = [sandbox.record for sandbox in self._sandboxes.values()]
-        uid_base = 0
-        if spec.namespaces.user == "private":
-            uids = self._policy.uids
-            uid_base = free_uid_base(uids.base, uids.count, (other.uid_base for other in others))
-        elif spec.namespaces.user != "host":
-            uid_base = self._joined_uid_base(spec)
-        attachment = None
-        if spec.namespaces.net == "bridge":
-            assert self._runner.network is not None
-            attachment = self._runner.network.attachment(self._addresses())
-        return Record(
-            id=self._store.new_id(), node=self._node, spec=spec, owner=owner, created_at=time.time(),
-            uid_base=uid_base, requested=dict(spec.limits), attachment=attachment,
-        )  # fmt: skip
-
-    def _joined_uid_base(self, spec: ContainerSpec) -> int:
-        """Another sandbox's ids are known also while it does not run."""
-        with contextlib.suppress(NotFound):
-            record = self._find(spec.namespaces.user.removeprefix("container:")).record
-            if record.uid_base:
-                return record.uid_base
-        return self._joiner.uid_base(spec)
-
-    def _addresses(self) -> set[str]:
-        records = [sandbox.record for sandbox in self._sandboxes.values()]
-        given = {record.attachment.address for record in records if record.attachment is not None}
-        return given | self._held_addresses()
-
-    def _held_addresses(self) -> set[str]:
-        records = [sandbox.record for sandbox in self._sandboxes.values() if sandbox.record.phase == "running"]
-        return held_addresses((record.spec, record.run.pid if record.run else 0) for record in records)
+        return self._maker.new_record(spec, owner, self._records(), self._runner.network)
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Again. Whoever has joined its last network namespace keeps that, and the address in it: then it gets another."""
         record = sandbox.record
-        if record.attachment is not None and record.attachment.address in self._held_addresses():
+        if record.attachment is not None and record.attachment.address in raw_making.held(self._records()):
             assert self._runner.network is not None
-            record.attachment = self._runner.network.attachment(self._addresses())
-        await self._runner.launch(sandbox, self._addresses())
-
-    def _write_etc(self, record: Record) -> None:
-        """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more."""
-        etc = f"{self._store.home(record.id)}/upper/etc"
-        os.mkdir(etc)
-        os.chmod(etc, 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
-        name = raw_plan.hostname(record.spec)
-        address = record.attachment.address if record.attachment is not None else "127.0.1.1"
-        files = {
-            "hostname": f"{name}\n",
-            "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{address}\t{name}\n",
-            "resolv.conf": resolver.resolv_conf(),
-        }
-        for file_name, text in files.items():
-            with open(f"{etc}/{file_name}", "x") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.chown(f"{etc}/{file_name}", record.uid_base, record.uid_base)
-        os.chown(etc, record.uid_base, record.uid_base)
+            record.attachment = self._runner.network.attachment(raw_making.addresses(self._records()))
+        await self._runner.launch(sandbox, raw_making.addresses(self._records()))
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -349,7 +300,7 @@ class RawEngine:
     async def logs(self, container_id: str, tail: int) -> str:
         sandbox = self._find(container_id)
         path = f"{self._store.home(sandbox.record.id)}/log"
-        return await asyncio.to_thread(_tail, path, tail)
+        return await asyncio.to_thread(raw_logs.read_tail, path, tail)
 
     def commands(self, container_id: str) -> list[str]:
         sandbox = self._find(container_id)
@@ -385,14 +336,3 @@ class RawEngine:
 
     def security(self, container_id: str) -> dict[str, Any]:
         return raw_view.security_facts(self._find(container_id).record)
-
-
-def _tail(path: str, lines: int) -> str:
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - MAX_LOG_READ))
-            text = file.read(MAX_LOG_READ).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "".join(text.splitlines(keepends=True)[-lines:]) if lines else ""

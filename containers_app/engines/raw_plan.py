@@ -76,7 +76,27 @@ def check_capability_names(spec: ContainerSpec) -> None:
         raise Unsupported(f"There is no capability called {unknown[0]}.", hint="See capabilities(7).")
 
 
-POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (check_mount_namespace, check_joined_root, check_capability_names)
+def check_built(spec: ContainerSpec) -> None:
+    """Words that only another engine follows so far: refused, never passed over."""
+    usual = ContainerSpec(name=spec.name)
+    for field in NOT_BUILT:
+        if getattr(spec, field) != getattr(usual, field):
+            raise Unsupported(f"A sandbox has no {field} yet.", hint=f"Leave {field} out.")
+    if any(mount.propagation != "private" for mount in spec.mounts):
+        raise Unsupported("A sandbox's mounts are private.", hint="Leave propagation out.")
+
+
+NOT_BUILT = (
+    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "network", "ports", "dns", "extra_hosts",
+    "id_map", "health", "labels",
+)  # fmt: skip
+
+POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
+    check_mount_namespace,
+    check_joined_root,
+    check_capability_names,
+    check_built,
+)
 
 
 def joined_types(spec: ContainerSpec) -> list[str]:

@@ -1,0 +1,160 @@
+"""What the web may ask of the worker: one class per command. Nothing else runs as root."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...spec import ContainerSpec, LimitValue
+
+TOPICS = ("containers", "stats", "events")
+
+
+class Command(msgspec.Struct, frozen=True, tag=True, tag_field="command", forbid_unknown_fields=True):
+    """A registered command; the class name is the word on the wire. Nothing else runs as root."""
+
+
+class ListContainers(Command, frozen=True): ...
+
+
+class GetContainer(Command, frozen=True):
+    id: str
+
+
+class CreateContainer(Command, frozen=True):
+    spec: ContainerSpec
+    owner: str
+
+
+class StartContainer(Command, frozen=True):
+    id: str
+
+
+class StopContainer(Command, frozen=True):
+    id: str
+    timeout: float = 10.0  # seconds until SIGKILL
+
+
+class KillContainer(Command, frozen=True):
+    id: str
+    signal: int = 9
+
+
+class RestartContainer(Command, frozen=True):
+    id: str
+    timeout: float = 10.0
+
+
+class PauseContainer(Command, frozen=True):
+    id: str
+
+
+class ResumeContainer(Command, frozen=True):
+    id: str
+
+
+class RemoveContainer(Command, frozen=True):
+    id: str
+    force: bool = False
+
+
+class ExecuteCommand(Command, frozen=True):
+    id: str
+    argv: tuple[str, ...]
+    timeout: float = 60.0
+
+
+class OpenTerminal(Command, frozen=True):
+    """The reply is a TerminalOpened and carries the terminal's fd."""
+
+    id: str
+    argv: tuple[str, ...] = ()  # () asks for the best shell that the container has
+    rows: int = 24
+    columns: int = 80
+
+
+class ResizeTerminal(Command, frozen=True):
+    """Only for terminals whose fd is no tty (``TerminalOpened.is_tty`` false); else the holder sets the size itself."""
+
+    terminal: str
+    rows: int
+    columns: int
+
+
+class ReadLimits(Command, frozen=True):
+    id: str
+
+
+class UpdateLimits(Command, frozen=True):
+    id: str
+    changes: dict[str, LimitValue | None]
+
+
+class ReadProcesses(Command, frozen=True):
+    id: str
+
+
+class ReadNamespaces(Command, frozen=True):
+    id: str
+
+
+class ReadGraph(Command, frozen=True): ...
+
+
+class ReadStats(Command, frozen=True):
+    id: str
+
+
+class ReadHistory(Command, frozen=True):
+    """The reply is a History."""
+
+    id: str
+    seconds: float = 300.0  # up to 300 in steps of a second, beyond in steps of ten
+
+
+class ReadMetrics(Command, frozen=True):
+    """The reply is a Metrics: the kernel's own totals, of every container that runs and of the host."""
+
+
+class ReadLogs(Command, frozen=True):
+    id: str
+    tail: int = 1000  # lines
+
+
+class ReadCommands(Command, frozen=True):
+    id: str
+
+
+class ReadSecurity(Command, frozen=True):
+    id: str
+
+
+class PreviewCommands(Command, frozen=True):
+    """The shell commands that would make this container; nothing is made."""
+
+    spec: ContainerSpec
+
+
+class ReadHost(Command, frozen=True): ...
+
+
+class ListImages(Command, frozen=True): ...
+
+
+class ListNetworks(Command, frozen=True): ...
+
+
+class ListEvents(Command, frozen=True):
+    after: int = 0  # event sequence number
+    limit: int = 200
+
+
+class Subscribe(Command, frozen=True):
+    topics: tuple[str, ...]
+
+
+AnyCommand = (
+    ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
+    | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
+    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
+    | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+)  # fmt: skip

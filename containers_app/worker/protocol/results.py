@@ -1,0 +1,132 @@
+"""What the worker answers and tells, beside the engines' own words."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TerminalOpened(msgspec.Struct, frozen=True):
+    terminal: str
+    is_tty: bool
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node."""
+
+    sequence: int
+    time: float
+    node: str
+    container: str
+    name: str
+    engine: str
+    action: str  # created started stopped killed exited oom paused resumed removed limits …
+    detail: str = ""
+
+
+class Stats(msgspec.Struct, frozen=True, array_like=True):
+    """One container's second. None is "unknown", never 0. CPU is in cores, the rest in bytes, counts and shares."""
+
+    cpu: float | None
+    memory: int | None
+    pids: int | None
+    memory_limit: int | None
+    cpu_limit: float | None
+    pids_limit: int | None
+    throttled: float | None  # share of the CPU periods in which it was held back, 0 to 1
+    io_read: float | None  # bytes per second
+    io_write: float | None
+    net_in: float | None  # bytes per second, counted once per network namespace
+    net_out: float | None
+
+
+class HostStats(msgspec.Struct, frozen=True):
+    cpu: float | None  # cores in use
+    cpus: int
+    memory: int | None  # bytes in use (total − available)
+    memory_total: int
+    load: float
+    pressure: dict[str, float]  # resource → avg10 "some" in per cent, where the kernel has PSI
+
+
+class StatsFrame(msgspec.Struct, frozen=True):
+    time: float
+    host: HostStats
+    rows: dict[str, Stats]
+
+
+class History(msgspec.Struct, frozen=True):
+    """Recent rows of one container, oldest first: (Unix seconds, then the ``columns``), None for unknown.
+
+    Columns have the names and units of Stats; memory and cpu are means where there are memory_max and cpu_max. ``step`` is
+    the least time between rows in seconds; a row's numbers hold for the time since the row before.
+    """
+
+    columns: tuple[str, ...]
+    step: float
+    items: list[tuple[int | float | None, ...]]
+
+
+class NetworkTotals(msgspec.Struct, frozen=True):
+    """One interface since it was made: columns of /proc/net/dev."""
+
+    interface: str
+    received: int  # bytes
+    received_packets: int
+    received_errors: int
+    received_dropped: int
+    sent: int  # bytes
+    sent_packets: int
+    sent_errors: int
+    sent_dropped: int
+
+
+class DiskTotals(msgspec.Struct, frozen=True):
+    device: str  # "/dev/sda"
+    read: int  # bytes
+    written: int
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel's own totals of one control group since it was made. None is "not known"; limits 0 are "no limit"."""
+
+    group: str  # its path in the hierarchy; "/" for the whole host, which has no name
+    name: str = ""
+    image: str = ""
+    engine: str = ""
+    labels: dict[str, str] = {}
+    started_at: float | None = None  # Unix seconds
+    cpu: float | None = None  # seconds
+    cpu_limit: float | None = None  # cores
+    cpu_shares: int | None = None  # cgroup v1's measure: 1024 is usual
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled: float | None = None  # seconds
+    memory: int | None = None  # bytes charged, with all file cache
+    working_set: int | None = None  # without its inactive file cache
+    anonymous: int | None = None
+    files: int | None = None
+    memory_limit: int | None = None
+    memory_low: int | None = None
+    oom_kills: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    pids_limit: int | None = None
+    networks: tuple[NetworkTotals, ...] = ()
+    disks: tuple[DiskTotals, ...] = ()
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    time: float  # Unix seconds
+    kernel: str
+    cpus: int
+    memory_total: int  # bytes
+    swap_total: int
+    groups: tuple[Totals, ...]
+
+
+class ContainersChanged(msgspec.Struct, frozen=True):
+    """``containers`` appeared or changed; ``removed`` are ids that are gone; after ``reset`` there are no others."""
+
+    containers: tuple[msgspec.Raw, ...]  # encoded base.Container
+    removed: tuple[str, ...] = ()
+    reset: bool = False
