@@ -1,4 +1,7 @@
-"""What the web half keeps in its database: users, API tokens, the audit trail. Containers are not here: the worker knows them."""
+"""What the web half keeps in its database: users, API tokens, the audit trail, templates and presets.
+
+Containers are not here: the worker knows them. ListedContainer is a copy of its list for Django's admin, made anew at each look.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+
+from .errors import InvalidInput
+from .spec import parse_container, parse_limits
 
 TOKEN_PREFIX = "terrarium_"  # noqa: S105  what secret scanners look for, not a secret
 _SEEN_EVERY = timedelta(minutes=1)  # last_used is no finer than this, so that reading does not write
@@ -75,6 +82,68 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.action} {self.target}"
+
+
+class Template(models.Model):
+    """What sandboxes are made from: the body of POST /api/v1/containers, without the name."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    spec = models.JSONField(help_text='As for POST /api/v1/containers without "name", for example {"image": "busybox"}.')
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        try:
+            if not isinstance(self.spec, dict) or "name" in self.spec:
+                raise InvalidInput('A template is a JSON object without "name".')
+            parse_container({**self.spec, "name": "from-a-template"})
+        except InvalidInput as error:
+            raise ValidationError({"spec": f"{error.message} {error.hint}".strip()}) from None
+
+
+class LimitPreset(models.Model):
+    """Limits that are set together: the body of PATCH /api/v1/containers/ID/limits."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+    limits = models.JSONField(help_text='Names and values, for example {"cpu": 0.5, "memory": "64M"}; null clears a limit.')
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        try:
+            if not parse_limits(self.limits):
+                raise InvalidInput("A preset sets one limit at least.")
+        except InvalidInput as error:
+            raise ValidationError({"limits": f"{error.message} {error.hint}".strip()}) from None
+
+
+class ListedContainer(models.Model):
+    """One row of Django's admin list of containers: a copy, for searching and selecting."""
+
+    id = models.CharField(max_length=128, primary_key=True)
+    name = models.CharField(max_length=255)
+    engine = models.CharField(max_length=40)
+    state = models.CharField(max_length=20)
+    image = models.CharField(max_length=255)
+    owner = models.CharField(max_length=150, blank=True)
+    created = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-created",)
+        verbose_name = "container"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def hash_token(token: str) -> str:

@@ -105,7 +105,7 @@ def _not_found(reference: str) -> NotFound:
     return NotFound(f"There is no container {shown}.", hint="It may have been removed. The list shows what there is.")
 
 
-def _staff_only(visitor: Visitor, what: str) -> None:
+def staff_only(visitor: Visitor, what: str) -> None:
     if not visitor.is_staff:
         raise PermissionDenied(f"{what} is for staff.", hint="Ask an administrator.")
 
@@ -198,7 +198,7 @@ async def read_history(visitor: Visitor, reference: str, seconds: float) -> Hist
 
 
 async def read_metrics(visitor: Visitor) -> Metrics:
-    _staff_only(visitor, "What all containers use")
+    staff_only(visitor, "What all containers use")
     return await _ask(protocol.ReadMetrics(), Metrics)
 
 
@@ -291,9 +291,9 @@ async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
 async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
     """The spec with its references as ids; PermissionDenied for what would let the visitor out of what is theirs."""
     if spec.engine == "docker":
-        _staff_only(visitor, "Making Docker containers")
+        staff_only(visitor, "Making Docker containers")
     if any(mount.type == "bind" for mount in spec.mounts):
-        _staff_only(visitor, "Mounting the host's directories")
+        staff_only(visitor, "Mounting the host's directories")
     resolved: dict[str, str] = {}
     usual = Namespaces()
     for kind, mode in spec.namespaces.items():
@@ -301,7 +301,7 @@ async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
             other = await get_container(visitor, mode.removeprefix("container:"), to="operate")
             resolved[kind] = f"container:{other.id}"
         elif (mode == "host" or mode.startswith("path:")) and mode != getattr(usual, kind):
-            _staff_only(visitor, f"Joining the {kind} namespace of the host or of a path")
+            staff_only(visitor, f"Joining the {kind} namespace of the host or of a path")
     return msgspec.structs.replace(spec, namespaces=msgspec.structs.replace(spec.namespaces, **resolved)) if resolved else spec
 
 

@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
-from . import visitors
-from .models import ApiToken, AuditEntry, User
+from .. import visitors
+from ..models import ApiToken, AuditEntry, User
 
 
 @admin.register(User)
