@@ -43,6 +43,7 @@ export function track() {
 
 export class ContainerRow {
   constructor(container) {
+    this.box = h("input", { type: "checkbox", class: "pick", tabindex: "-1", "aria-label": `Select ${container.name}`, "data-testid": "row-select" });
     this.dot = h("i", { class: "dot", role: "img" });
     this.link = h("a", { class: "clip", tabindex: "-1" });
     this.engine = h("span", { class: "badge" });
@@ -60,7 +61,7 @@ export class ContainerRow {
     this.numbers = [cell("c-cpu", this.spark, this.cpu), cell("c-mem", this.memory, this.track.element), cell("c-pids", this.pids)];
     this.ended = cell("c-end", this.reason);
     this.element = h("div", { role: "row", class: "crow", tabindex: "-1", "data-testid": "container-row", dataset: { id: container.id } },
-      cell("c-name", this.dot, this.link), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
+      cell("c-name", this.box, this.dot, this.link), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
       cell("c-ns", this.strip, this.shared), this.actions);
     this.update(container);
   }
@@ -91,6 +92,11 @@ export class ContainerRow {
     if (!living(container)) setText(this.reason, ending(container));
     this.updateIsolation();
     this.updateStats();
+  }
+
+  select(selected) {
+    if (this.box.checked !== selected) this.box.checked = selected;
+    setAttribute(this.element, "aria-selected", selected ? "true" : null);
   }
 
   updateIsolation() {

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const KEYS = {
   Everywhere: [["Ctrl K", "search pages, containers, actions"], ["/", "search or filter this page"], ["?", "this help"], ["Esc", "close, clear"]],
-  Containers: [["↓ ↑ or j k", "move"], ["Enter", "open"], ["n", "new sandbox"], ["t", "terminal"], ["s", "start or stop"], ["p", "pause or resume"], ["r", "restart"], ["Shift K", "kill"], ["x", "remove"]],
+  Containers: [["↓ ↑ or j k", "move"], ["Enter", "open"], ["n", "new sandbox"], ["t", "terminal"], ["s", "start or stop"], ["p", "pause or resume"], ["r", "restart"], ["Shift K", "kill"], ["x", "remove"], ["Space, Shift click", "select"], ["*", "select all shown"]],
   "Container page": [["1 … 9", "tabs from left to right"], ["← →", "next tab, when on the tabs"]],
   Namespaces: [["g", "graph"], ["t", "table"], ["h", "show or hide the host's own"], ["← ↑ ↓ →", "move between nodes"], ["Enter", "pin a node"]],
   Terminal: [["Ctrl Shift F", "search the output"], ["Ctrl Shift C / V", "copy / paste"], ["Ctrl Insert / Shift Insert", "copy / paste"]],

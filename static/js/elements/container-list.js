@@ -7,6 +7,7 @@ import { openCreateDialog } from "../create_dialog.js";
 import { emptyState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { plural } from "../lib/format.js";
 import { parseQuery } from "../lib/query.js";
+import { Selection } from "../selection.js";
 import { debounce } from "../lib/timing.js";
 import { listen, store } from "../store.js";
 
@@ -28,6 +29,7 @@ class ContainerList extends HTMLElement {
   #query = parseQuery("");
   #sort = { by: "name", down: false };
   #active = null;
+  #selection = new Selection();
   #frames = 0;
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: NEAR });
 
@@ -42,13 +44,13 @@ class ContainerList extends HTMLElement {
     this.heads = COLUMNS.map(([by, label, css]) => this.#head(by, label, css));
     this.body = h("div", { role: "rowgroup", class: "crows" });
     this.empty = h("div", { hidden: true });
-    this.grid = h("div", { class: "clist panel-box", role: "grid", "aria-label": "Containers", "aria-readonly": "true", "data-testid": "container-list" }, h("div", { role: "rowgroup" }, h("div", { role: "row", class: "chead" }, this.heads)), this.body);
+    this.grid = h("div", { class: "clist panel-box", role: "grid", "aria-label": "Containers", "aria-readonly": "true", "aria-multiselectable": "true", "data-testid": "container-list" }, h("div", { role: "rowgroup" }, h("div", { role: "row", class: "chead" }, this.heads)), this.body);
     this.note = h("p", { class: "hint engine-note" });
     this.append(
       h("div", { class: "page-head" }, h("h1", null, "Containers"), this.count,
         h("div", { class: "tools" }, this.problem, h("div", { class: "filter" }, icon("search"), this.search),
           h("button", { type: "button", class: "primary", "data-testid": "new-sandbox", title: "New sandbox (n)", on: { click: () => openCreateDialog(data) } }, icon("plus"), "New sandbox"))),
-      this.grid, this.empty, this.note);
+      this.grid, this.empty, this.note, this.#selection.bar);
     this.#drawEngines(data.host?.engines ?? []);
     this.#listen();
     this.#sync([...store.containers.keys()], []);
@@ -70,6 +72,7 @@ class ContainerList extends HTMLElement {
     const { signal } = this.#abort;
     listen(signal, "containers", ({ changed, removed }) => this.#sync(changed, removed));
     listen(signal, "stats", () => this.#tick());
+    this.#selection.addEventListener("change", () => this.#drawSelection());
     listen(signal, "busy", ({ id, busy }) => setAttribute(this.#rows.get(id)?.element ?? this, "aria-busy", busy ? "true" : null));
     const filter = debounce(() => this.#filter(), TYPED);
     this.search.addEventListener("input", filter);
@@ -91,6 +94,10 @@ class ContainerList extends HTMLElement {
     const element = event.target.closest(".crow");
     if (!element) return;
     const button = event.target.closest("[data-act]");
+    if (event.target.closest(".pick") || event.ctrlKey || event.metaKey || event.shiftKey) {
+      this.#selection.toggle(element.dataset.id, { range: event.shiftKey ? this.#shown().map((row) => row.dataset.id) : null });
+      return;
+    }
     const container = this.#rows.get(element.dataset.id)?.container;
     if (button?.dataset.act === "more") openMenu(container, button);
     else if (button) perform(container.id, button.dataset.act);
@@ -105,6 +112,9 @@ class ContainerList extends HTMLElement {
     else if (["ArrowDown", "j"].includes(event.key)) this.#move(1);
     else if (["ArrowUp", "k"].includes(event.key)) this.#move(-1);
     else if (event.key === "Home" || event.key === "End") this.#move(event.key === "Home" ? -Infinity : Infinity);
+    else if (event.key === " " && container && event.target === this.#active) this.#selection.toggle(container.id);
+    else if (event.key === "*") this.#selection.set(this.#shown().map((row) => row.dataset.id));
+    else if (event.key === "Escape" && this.#selection.ids.size) this.#selection.clear();
     else if (event.key === "Enter" && container && event.target === this.#active) location.assign(containerUrl(container.id));
     else {
       const name = container && this.contains(document.activeElement) ? actionForKey(container, event.key) : undefined;
@@ -114,8 +124,17 @@ class ContainerList extends HTMLElement {
     event.preventDefault();
   }
 
+  #shown() {
+    return [...this.body.children].filter((element) => !element.hidden);
+  }
+
+  #drawSelection() {
+    this.grid.classList.toggle("selecting", this.#selection.ids.size > 0);
+    for (const [id, row] of this.#rows) row.select(this.#selection.ids.has(id));
+  }
+
   #move(step) {
-    const shown = [...this.body.children].filter((element) => !element.hidden);
+    const shown = this.#shown();
     if (!shown.length) return;
     const at = this.contains(document.activeElement) && this.body.contains(document.activeElement) ? shown.indexOf(this.#active) : -1;
     const next = shown[Math.max(0, Math.min(at < 0 ? 0 : at + step, shown.length - 1))];
@@ -128,7 +147,7 @@ class ContainerList extends HTMLElement {
     for (const [row, index] of [[this.#active, "-1"], [element, "0"]]) {
       if (!row) continue;
       row.setAttribute("tabindex", index);
-      for (const inner of row.querySelectorAll("a, button")) inner.setAttribute("tabindex", index);
+      for (const inner of row.querySelectorAll("a, button, .pick")) inner.setAttribute("tabindex", index);
     }
     this.#active = element;
   }
@@ -140,6 +159,7 @@ class ContainerList extends HTMLElement {
       if (row.element === this.#active) this.#active = null;
       this.#observer.unobserve(row.element);
       this.#visible.delete(id);
+      this.#selection.drop(id);
       row.element.remove();
       this.#rows.delete(id);
     }
@@ -158,6 +178,7 @@ class ContainerList extends HTMLElement {
     }
     this.body.append(fresh);
     for (const id of this.#visible) this.#rows.get(id)?.updateIsolation();
+    this.#selection.draw();
     this.#order();
     this.#filter(false);
   }

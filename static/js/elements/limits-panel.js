@@ -2,9 +2,10 @@
 
 import "./limit-slider.js";
 import { api } from "../api.js";
-import { errorState, h, skeleton } from "../dom.js";
+import { errorState, h, icon, skeleton } from "../dom.js";
 import { toastError } from "../feedback.js";
 import { throttle } from "../lib/timing.js";
+import { choosePreset, savePreset } from "../presets.js";
 import { listen, store } from "../store.js";
 
 const APPLY_EVERY = 50; // ms: as quick as the eye follows, slow enough for 20 writes a second
@@ -49,13 +50,28 @@ class LimitsPanel extends HTMLElement {
     const rows = new Map(table.map((row) => [row.name, row]));
     const known = new Set(GROUPS.flatMap(([, names]) => names));
     const rest = table.map((row) => row.name).filter((name) => !known.has(name));
-    this.replaceChildren(...[...GROUPS, ["Others", rest]].filter(([, names]) => names.some((name) => rows.has(name))).map(([title, names]) => h("section", { class: "panel-box limits", "aria-label": title },
+    const tools = h("div", { class: "row wrap limit-tools" },
+      h("button", { type: "button", class: "tiny", "data-testid": "apply-preset", "aria-haspopup": "menu", on: { click: (event) => this.#usePreset(event.currentTarget) } }, icon("sliders"), "Use a preset …"),
+      h("button", { type: "button", class: "tiny", "data-testid": "save-preset", on: { click: () => savePreset(this.#requested()) } }, "Keep as a preset …"));
+    this.replaceChildren(tools, ...[...GROUPS, ["Others", rest]].filter(([, names]) => names.some((name) => rows.has(name))).map(([title, names]) => h("section", { class: "panel-box limits", "aria-label": title },
       h("header", null, h("h2", null, title)),
       names.filter((name) => rows.has(name)).map((name) => {
         const slider = document.createElement("limit-slider").build(rows.get(name), readings[name]);
         this.#sliders.set(name, slider);
         return slider;
       }))));
+  }
+
+  async #usePreset(anchor) {
+    const preset = await choosePreset(anchor);
+    if (!preset) return;
+    Object.assign(this.#wanted, preset.limits);
+    this.#flush();
+  }
+
+  #requested() {
+    const readings = store.containers.get(this.container)?.limits ?? {};
+    return Object.fromEntries(Object.entries(readings).filter(([, reading]) => reading.requested != null).map(([name, reading]) => [name, reading.requested]));
   }
 
   #take(readings) {

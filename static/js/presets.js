@@ -1,0 +1,75 @@
+// Presets of limits: a menu to choose one from, and keeping the present limits as a new one.
+
+import { api } from "./api.js";
+import { h, icon } from "./dom.js";
+import { toast, toastError } from "./feedback.js";
+import { limitWords } from "./range_box.js";
+
+const KINDS = { cpu: "share", memory: "size", memory_high: "size", memory_low: "size", swap: "size" };
+
+function words(limits) {
+  return Object.entries(limits).map(([name, value]) => `${name} ${typeof value === "number" ? limitWords(KINDS[name] ?? "count", value) : value ?? "none"}`).join(", ");
+}
+
+/** A menu at the anchor → the chosen preset, or null. */
+export async function choosePreset(anchor) {
+  let presets;
+  try {
+    presets = (await api.get("/presets")).items;
+  } catch (error) {
+    toastError(error);
+    return null;
+  }
+  return new Promise((resolve) => {
+    let chosen = null;
+    const item = (preset) => h("button", { type: "button", role: "menuitem", tabindex: "-1", "data-testid": `preset-${preset.name}`, on: { click: () => { chosen = preset; menu.hidePopover(); } } },
+      icon("sliders"), h("span", { class: "grow" }, h("b", null, preset.name), h("span", { class: "hint" }, words(preset.limits))));
+    const menu = h("div", { class: "popover presets", role: "menu", popover: "auto", "aria-label": "Presets of limits", "data-testid": "preset-menu" },
+      presets.length ? presets.map(item) : h("p", { class: "quiet" }, "No presets are kept yet."));
+    menu.addEventListener("toggle", (event) => {
+      if (event.newState !== "closed") return;
+      menu.remove();
+      anchor.focus();
+      resolve(chosen);
+    });
+    menu.addEventListener("keydown", (event) => {
+      const items = [...menu.querySelectorAll("button")];
+      const at = items.indexOf(document.activeElement);
+      const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      items[(next + items.length) % items.length].focus();
+    });
+    document.body.append(menu);
+    menu.showPopover();
+    const box = anchor.getBoundingClientRect();
+    const below = box.bottom + menu.offsetHeight + 8 < innerHeight;
+    Object.assign(menu.style, { position: "fixed", inset: "auto", margin: "0", top: `${below ? box.bottom + 4 : Math.max(8, box.top - menu.offsetHeight - 4)}px`, left: `${Math.max(8, Math.min(box.left, innerWidth - menu.offsetWidth - 8))}px` });
+    menu.querySelector("button")?.focus();
+  });
+}
+
+/** Asks for a name and keeps these limits under it. */
+export function savePreset(limits) {
+  const name = h("input", { name: "name", required: true, maxlength: 40, pattern: "[a-zA-Z0-9_\\-]+", spellcheck: "false", autocomplete: "off", autofocus: true, "data-testid": "preset-name" });
+  const problem = h("p", { class: "error-text", role: "alert" });
+  async function save(event) {
+    event.preventDefault();
+    try {
+      await api.post("/presets", { name: name.value.trim(), limits });
+      dialog.close();
+      toast(`“${name.value.trim()}” is kept.`);
+    } catch (error) {
+      problem.textContent = `${error.message} ${error.hint}`;
+      name.setAttribute("aria-invalid", "true");
+      name.focus();
+    }
+  }
+  const dialog = h("dialog", { class: "ask", "aria-labelledby": "preset-title" }, h("form", { method: "dialog", novalidate: true, on: { submit: save } },
+    h("header", null, h("h2", { id: "preset-title" }, "Keep these limits as a preset")),
+    h("div", { class: "body stack" }, h("p", { class: "quiet" }, words(limits)), h("label", { class: "field" }, h("span", null, "Name"), name), problem),
+    h("footer", null, h("button", { type: "button", on: { click: () => dialog.close() } }, "Cancel"), h("button", { type: "submit", class: "primary", "data-testid": "preset-save" }, "Keep it"))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
