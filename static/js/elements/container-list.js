@@ -3,8 +3,8 @@
 import { actionForKey, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
 import { ContainerRow } from "../container_row.js";
-import { openCreateDialog } from "../create_dialog.js";
 import { emptyState, h, icon, pageData, setAttribute, setText } from "../dom.js";
+import { toastError } from "../feedback.js";
 import { plural } from "../lib/format.js";
 import { parseQuery } from "../lib/query.js";
 import { Selection } from "../selection.js";
@@ -16,6 +16,15 @@ const TYPED = 80; // ms after a key until the filter is applied
 const NEAR = "200px"; // rows this close to the window are kept up to date too
 const COLUMNS = [["name", "Name", "c-name"], ["engine", "Engine", "c-engine"], ["image", "Image", "c-image"], ["cpu", "CPU cores", "c-cpu"], ["memory", "Memory", "c-mem"], ["pids", "Processes", "c-pids"], [null, "Isolation", "c-ns"], [null, "Actions", "acts"]];
 const RANK = { running: 0, paused: 1, created: 2, exited: 3, unknown: 4 };
+
+/** The form is large and most visits don't need it. */
+async function openCreateDialog(data) {
+  try {
+    await (await import("../create_dialog.js")).openCreateDialog(data);
+  } catch (error) {
+    toastError(error);
+  }
+}
 
 function recent(id, name) {
   const values = (store.history(id)[name]?.values ?? []).slice(-RESORT).filter((value) => value != null);

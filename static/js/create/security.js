@@ -1,0 +1,55 @@
+// Its confinement: user, capabilities, system call filter, id map.
+
+import { h } from "../dom.js";
+import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from "../lib/capabilities.js";
+import { check, field, input, rowList, select } from "./fields.js";
+
+export class SecurityFields {
+  constructor(touched) {
+    this.user = input("user", "the image's, as UID:GID");
+    this.seccomp = select("seccomp", [["default", "the default filter"], ["off", "no filter"]]);
+    this.noNewPrivs = check("no_new_privs", "No new privileges (set-user-id programs gain nothing)", true);
+    this.boxes = ALL_CAPABILITIES.map((name) => {
+      const box = h("input", { type: "checkbox", dataset: { name }, props: { checked: DEFAULT_CAPABILITIES.includes(name) } });
+      return h("label", { class: "cap" }, box, name.replace("CAP_", "").toLowerCase());
+    });
+    const set = (wanted) => {
+      for (const label of this.boxes) label.firstChild.checked = wanted.includes(label.firstChild.dataset.name);
+      touched();
+    };
+    this.set = set;
+    this.ids = rowList({
+      title: "Id map (a range of its own, when left empty)", add: "Add a line", touched, testid: "create-id-map",
+      columns: ["inside", "outside", "count"].map((name) => ({ name, label: { inside: "First id inside", outside: "First id on the host", count: "How many" }[name], make: () => input(name, name, { inputmode: "numeric", size: 10 }) })),
+    });
+    this.element = h("details", null, h("summary", { class: "quiet" }, "Security: user, capabilities, system calls, id map"),
+      h("div", { class: "cols more" }, field("User", this.user), field("System calls (seccomp)", this.seccomp),
+        h("div", { class: "field wide", role: "group", "aria-label": "Capabilities" }, h("span", { class: "label row" }, "Capabilities", h("button", { type: "button", class: "tiny bare", on: { click: () => set([]) } }, "none"), h("button", { type: "button", class: "tiny bare", on: { click: () => set(DEFAULT_CAPABILITIES) } }, "the default set")), h("div", { class: "caps" }, this.boxes)),
+        this.noNewPrivs.element, this.ids.element));
+  }
+
+  get #capabilities() {
+    return this.boxes.map((label) => label.firstChild).filter((box) => box.checked).map((box) => box.dataset.name);
+  }
+
+  show(spec) {
+    const { security = {} } = spec;
+    this.user.value = spec.user ?? "";
+    this.seccomp.value = security.seccomp ?? "default";
+    this.noNewPrivs.box.checked = security.no_new_privs !== false;
+    this.set(security.capabilities ?? DEFAULT_CAPABILITIES);
+    this.ids.show(spec.id_map ?? []);
+  }
+
+  read(body) {
+    if (this.user.value.trim()) body.user = this.user.value.trim();
+    const security = {};
+    if (this.seccomp.value !== "default") security.seccomp = this.seccomp.value;
+    if (!this.noNewPrivs.box.checked) security.no_new_privs = false;
+    const chosen = this.#capabilities;
+    if (chosen.join() !== ALL_CAPABILITIES.filter((name) => DEFAULT_CAPABILITIES.includes(name)).join()) security.capabilities = chosen;
+    if (Object.keys(security).length) body.security = { ...body.security, ...security };
+    const ids = this.ids.values().filter((row) => row.count);
+    if (ids.length) body.id_map = ids.map(({ inside, outside, count }) => ({ inside: Number(inside), outside: Number(outside), count: Number(count) }));
+  }
+}

@@ -1,0 +1,49 @@
+"""The create form in a real browser: templates, and a namespace shared with another sandbox in two clicks."""
+
+from __future__ import annotations
+
+import os
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Fresh
+from tests.e2e.test_story import log_in, row_of, set_password
+
+
+def test_a_template_fills_the_form_and_a_sandbox_joins_anothers_processes(stranger: Page, fresh: Fresh) -> None:
+    page = stranger
+    log_in(page, fresh.password)
+    set_password(page)
+    page.get_by_test_id("new-sandbox").click()
+    page.get_by_test_id("create-template").select_option("sealed")
+    page.get_by_test_id("create-name").fill("first")
+    page.get_by_test_id("create-sandbox").click()
+    expect(row_of(page, "first")).to_have_attribute("data-state", "running")
+    first = page.request.get("/api/v1/containers/first").json()
+    assert os.listdir(f"/proc/{first['pid']}/root/sys/class/net") == ["lo"]
+    security = page.request.get("/api/v1/containers/first/security").json()
+    assert "read_only_root" in str(security)
+
+    page.get_by_test_id("new-sandbox").click()
+    page.get_by_test_id("create-name").fill("second")
+    page.get_by_test_id("create-command").fill("sleep 1000")
+    page.get_by_test_id("create-ns-pid").select_option(label="first")
+    page.get_by_test_id("create-ns-user").select_option(label="first")
+    expect(page.get_by_test_id("preview")).to_contain_text("nsenter")
+    page.get_by_test_id("create-sandbox").click()
+    expect(row_of(page, "second")).to_have_attribute("data-state", "running")
+    second = page.request.get("/api/v1/containers/second").json()
+    assert os.stat(f"/proc/{second['pid']}/ns/pid").st_ino == os.stat(f"/proc/{first['pid']}/ns/pid").st_ino
+
+
+def test_what_the_host_refuses_is_said_in_the_form_and_changes_nothing(stranger: Page, fresh: Fresh) -> None:
+    page = stranger
+    log_in(page, fresh.password)
+    set_password(page)
+    page.get_by_test_id("new-sandbox").click()
+    page.get_by_test_id("create-ns-net").select_option("path:")
+    page.locator("[name=path-net]").fill("/run/netns/nowhere")
+    expect(page.get_by_test_id("preview")).to_contain_text("There is no namespace at /run/netns/nowhere")
+    page.get_by_test_id("create-sandbox").click()
+    expect(page.get_by_test_id("create-error")).to_contain_text("There is no namespace")
+    assert page.request.get("/api/v1/containers").json()["items"] == []
