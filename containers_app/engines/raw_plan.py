@@ -228,6 +228,13 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     """The sandbox's own root. Each namespace is shown by the file system made in it, be it created, joined or the host's."""
     created, viewed = created_types(spec), _viewed_types(spec, place)
     steps: list[Operation] = [rootfs.EnterRoot()]
+    steps += [rootfs.AttachBind(directory, directory) for directory in place.host_directories]
+    for mount in spec.mounts:
+        if mount.type == "tmpfs":
+            steps.append(rootfs.MountTmpfs(mount.target, mount.size))
+        else:
+            steps.append(rootfs.AttachBind(mount.source, mount.target))
+    # Ours on top of the user's: an image's symbolic link can't bring a mount into /proc (CVE-2019-19921).
     steps.append(joining.AttachView("pid") if "pid" in viewed else rootfs.MountProc("pid" in created))
     steps.append(joining.AttachView("net") if "net" in viewed else rootfs.MountSys("net" in created))
     if "cgroup" in viewed:
@@ -237,12 +244,6 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps.append(rootfs.MountDev("ipc" in created))
     if "ipc" in viewed:
         steps.append(joining.AttachView("ipc"))
-    steps += [rootfs.AttachBind(directory, directory) for directory in place.host_directories]
-    for mount in spec.mounts:
-        if mount.type == "tmpfs":
-            steps.append(rootfs.MountTmpfs(mount.target, mount.size))
-        else:
-            steps.append(rootfs.AttachBind(mount.source, mount.target))
     return [*steps, rootfs.HidePaths(security.MASKED_PATHS), rootfs.ProtectPaths(security.READ_ONLY_PATHS), rootfs.Pivot()]
 
 

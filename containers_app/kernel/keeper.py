@@ -16,19 +16,15 @@ child that has pivoted must not load code from its new root (compare CVE-2019-14
 
 from __future__ import annotations
 
-import os
-import sys
-
-if __name__ == "__main__" and "LD_BIND_NOW" not in os.environ:  # else every child looks up each C function anew
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
-
 import contextlib
 import gc
 import json
+import os
 import selectors
 import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -363,13 +359,28 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
+def _begin_again() -> None:
+    """As the same program, in a mount namespace of our own in which that program is read-only.
+
+    Mounts that we make for a moment are ours alone, and die with us; the host's own still reach us. A sandbox whose
+    program is a link to /proc/self/exe runs ours, and could write to it if it is the host's root (CVE-2019-5736).
+    With LD_BIND_NOW not every child looks up each C function anew.
+    """
+    sc.unshare(sc.CLONE_NEWNS)
+    sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
+    program = os.path.realpath(sys.executable)
+    tree = sc.open_tree(-100, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+    sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_RDONLY)
+    sc.move_mount(tree, -100, program)
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
+
+
 def main(argv: list[str]) -> int:
+    if "LD_BIND_NOW" not in os.environ:
+        _begin_again()
     options = dict(zip(argv[0::2], argv[1::2], strict=True))
     run = options["--run"]
     listener = listen(f"{run}/keeper.sock")
-    # Mounts that we make for a moment are ours alone, and die with us; the host's own still reach us.
-    sc.unshare(sc.CLONE_NEWNS)
-    sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
     # Nor may anybody look into what we fork while it stands in a sandbox's namespaces (CVE-2019-5736): exec ends it.
     sc.prctl(sc.PR_SET_DUMPABLE, 0)

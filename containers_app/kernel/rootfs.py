@@ -27,17 +27,20 @@ DEVICE_LINKS = {
 _SAFE = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
 
 
-def open_inside(root: int, target: str, *, make: str = "") -> int:
-    """An O_PATH descriptor of ``target`` below ``root``; no symbolic link leads out. ``make`` is "dir", "file" or ""."""
+def open_inside(root: int, target: str, *, make: str = "", links: bool = True) -> int:
+    """An O_PATH descriptor of ``target`` below ``root``; no symbolic link leads out. ``make`` is "dir", "file" or "".
+
+    Without ``links`` a symbolic link on the way is refused (ELOOP).
+    """
     relative = target.strip("/") or "."
-    resolve = sc.RESOLVE_IN_ROOT | sc.RESOLVE_NO_MAGICLINKS
+    resolve = sc.RESOLVE_IN_ROOT | (sc.RESOLVE_NO_MAGICLINKS if links else sc.RESOLVE_NO_SYMLINKS)
     try:
         return sc.openat2(root, relative, os.O_PATH, resolve=resolve)
     except FileNotFoundError:
         if not make:
             raise
     parent, _, name = relative.rpartition("/")
-    holder = open_inside(root, parent, make="dir")
+    holder = open_inside(root, parent, make="dir", links=links)
     try:
         if make == "dir":
             os.mkdir(name, 0o755, dir_fd=holder)
@@ -65,9 +68,17 @@ def new_mount(kind: str, attributes: int, **options: str) -> int:
         os.close(context)
 
 
-def attach(mount: int, stage: Stage, target: str, *, make: str = "dir") -> None:
-    """Attach a detached mount to a path inside the new root, and close it."""
-    place = open_inside(stage.root, target, make=make)
+def attach(mount: int, stage: Stage, target: str, *, make: str = "dir", links: bool = False) -> None:
+    """Attach a detached mount to a path inside the new root, and close it.
+
+    Only what the user places may go through the image's symbolic links: were /proc one, then the names of the paths that
+    are masked afterwards need not lead to the proc that was mounted.
+    """
+    try:
+        place = open_inside(stage.root, target, make=make, links=links)
+    except OSError:
+        os.close(mount)
+        raise
     try:
         sc.move_mount(mount, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
     finally:
@@ -243,7 +254,7 @@ class MountDev(Operation):
     def execute(self, stage: Stage) -> None:
         options = {"mode": "0755", "size": "64k", "nr_inodes": "64"}
         attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", **options), stage, "/dev")
-        place = open_inside(stage.root, "/dev")
+        place = open_inside(stage.root, "/dev", links=False)
         try:
             for name, number in DEVICES.items():
                 self._device(place, name, number)
@@ -287,7 +298,7 @@ class MountTmpfs(Operation):
 
     def execute(self, stage: Stage) -> None:
         options = {"mode": "1777"} | ({"size": str(self.size)} if self.size else {})
-        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, source="tmpfs", **options), stage, self.target)
+        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, source="tmpfs", **options), stage, self.target, links=True)
 
     def describe(self) -> list[str]:
         size = f",size={self.size}" if self.size else ""
@@ -304,7 +315,7 @@ class AttachBind(Operation):
     def execute(self, stage: Stage) -> None:
         mount = stage.mounts.pop(0)
         kind = "dir" if stat.S_ISDIR(os.fstat(mount).st_mode) else "file"
-        attach(mount, stage, self.target, make=kind)
+        attach(mount, stage, self.target, make=kind, links=True)
 
     def describe(self) -> list[str]:
         return [f"mount --bind {shlex.quote(self.source)} $ROOT{shlex.quote(self.target)}"]

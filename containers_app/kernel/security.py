@@ -110,7 +110,7 @@ class RunProgram(Operation):
     cwd: str
 
     def execute(self, stage: Stage) -> None:
-        os.chdir(self.cwd)
+        self._enter_directory()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # Python ignores the first two, and exec would hand that on
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -129,6 +129,12 @@ class RunProgram(Operation):
             except PermissionError as error:
                 refused = error
         raise refused
+
+    def _enter_directory(self) -> None:
+        """Never by /proc/self/fd/N or the like: what this process still has open is the host's (CVE-2024-21626)."""
+        place = syscalls.openat2(-100, self.cwd, os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_MAGICLINKS)
+        os.fchdir(place)
+        os.close(place)
 
     def describe(self) -> list[str]:
         changed = f"cd {shlex.quote(self.cwd)} && " if self.cwd != "/" else ""
