@@ -240,7 +240,10 @@ class Keeper:
     def _progress(self, status: socket.socket) -> None:
         launch = self.launches[status]
         try:
-            data, fds = receive_fds(status, 65536, 2)
+            try:
+                data, fds = receive_fds(status, 65536, 2)
+            except ConnectionResetError:  # told once, when the child died with a word of ours unread; then comes its own
+                data, fds = receive_fds(status, 65536, 2)
         except OSError:
             data, fds = b"", []
         if not data:

@@ -80,6 +80,8 @@ def attach(mount: int, stage: Stage, target: str, *, make: str = "dir", links: b
         os.close(mount)
         raise
     try:
+        if links and os.path.samestat(os.fstat(place), os.fstat(stage.root)):
+            raise OSError(22, f"{target} leads to the root itself")
         sc.move_mount(mount, place, "", sc.MOVE_MOUNT_F_EMPTY_PATH | sc.MOVE_MOUNT_T_EMPTY_PATH)
     finally:
         os.close(place)
@@ -298,7 +300,12 @@ class MountTmpfs(Operation):
 
     def execute(self, stage: Stage) -> None:
         options = {"mode": "1777"} | ({"size": str(self.size)} if self.size else {})
-        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, source="tmpfs", **options), stage, self.target, links=True)
+        attach(
+            new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, source="tmpfs", **options),
+            stage,
+            self.target,
+            links=True,
+        )
 
     def describe(self) -> list[str]:
         size = f",size={self.size}" if self.size else ""

@@ -25,8 +25,12 @@ _PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
     "mkfs.ext4": "e2fsprogs",
+    "gcc": "gcc",  # hostile programs for tests/engines/breakout
 }
-_FILES = {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core"}
+_FILES = {
+    "/usr/include/stdlib.h": "libc6-dev",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
+}
 
 
 def missing_packages() -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 from containers_app.engines.base import ExecResult
 from containers_app.engines.raw import RawEngine
 
-from ..conftest import Home, home, raw, spec, until  # noqa: F401  fixtures
+from ..conftest import Home, spec, until
 
 BUSYBOX = Path("/bin/busybox")
 PRELUDE = """
@@ -94,7 +94,15 @@ def write_image(home: Home, name: str, files: Files, command: tuple[str, ...] = 
         for entry in plain_files + names:
             if not os.path.islink(f"{directory}/{entry}"):
                 os.chmod(f"{directory}/{entry}", 0o755)
-    facts = {"name": name, "source": "test", "digest": "sha256:" + name, "created_at": 1.0, "size": 1, "command": command, "env": {}}
+    facts = {
+        "name": name,
+        "source": "test",
+        "digest": "sha256:" + name,
+        "created_at": 1.0,
+        "size": 1,
+        "command": command,
+        "env": {},
+    }
     (root.parent / "image.json").write_text(json.dumps(facts))
     return name
 
@@ -103,7 +111,7 @@ Inside = Callable[..., Awaitable[ExecResult]]
 
 
 @pytest.fixture
-def inside(home: Home, raw: RawEngine, compiled: Compile) -> Inside:  # noqa: F811
+def inside(home: Home, raw: RawEngine, compiled: Compile) -> Inside:
     """Runs the body of a C program within a new default sandbox, as root inside; more fields go into its spec."""
 
     async def run(code: str, *words: str, **fields: object) -> ExecResult:
@@ -114,7 +122,7 @@ def inside(home: Home, raw: RawEngine, compiled: Compile) -> Inside:  # noqa: F8
     return run
 
 
-async def in_each_way(raw: RawEngine, image: str, *argv: str) -> dict[str, str]:  # noqa: F811
+async def in_each_way(raw: RawEngine, image: str, *argv: str) -> dict[str, str]:
     """The output of a program as a sandbox's first process, as one that is run in it, and in a terminal, by WAYS."""
     first = await raw.create(spec(f"first-{image}", image=image, command=list(argv)), "")
     await until(lambda: raw.get(first.id).state == "exited")
@@ -138,8 +146,3 @@ def read_all(fd: int) -> str:
         pass
     os.close(fd)
     return text.decode(errors="replace")
-
-
-def answers(text: str) -> dict[str, str]:
-    """The lines that ``say`` prints: name → "done" or the errno's name."""
-    return dict(line.split(" ", 1) for line in text.splitlines() if " " in line)

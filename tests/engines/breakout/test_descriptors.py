@@ -59,7 +59,8 @@ async def test_a_working_directory_that_becomes_a_descriptor_later_is_refused_to
     home: Home, raw: RawEngine
 ) -> None:
     """The hostile program swaps the directory that exec enters."""
-    swap = "cd /; n=3; while [ $n -lt 32 ]; do until [ -e /next ]; do :; done; rm -rf /work /next; ln -s /proc/self/fd/$n /work; n=$((n+1)); echo $n; done; sleep 1000"
+    loop = "until [ -e /next ]; do :; done; rm -rf /work /next; ln -s /proc/self/fd/$n /work; n=$((n+1))"
+    swap = f"cd /; n=3; while [ $n -lt 32 ]; do {loop}; done; sleep 1000"
     box = await raw.create(spec(image="busybox", cwd="/work", command=["sh", "-c", swap], start=False), "")
     upper = home.data / "sandboxes" / box.id / "upper"
     (upper / "work").mkdir(mode=0o755)
