@@ -12,11 +12,13 @@ import contextlib
 import logging
 import os
 import secrets
+import select
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
 from ..kernel import host_image, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import list_networks, open_network
@@ -122,6 +124,14 @@ class RawEngine:
     def _records(self) -> list[Record]:
         return [sandbox.record for sandbox in self._sandboxes.values()]
 
+    @contextlib.asynccontextmanager
+    async def _held(self, container_id: str) -> AsyncIterator[Sandbox]:
+        """The sandbox with its lock. NotFound too when it was removed, or could not be made, while we waited for that."""
+        sandbox = self._find(container_id)
+        async with sandbox.lock:
+            self._find(sandbox.record.id)
+            yield sandbox
+
     def _view(self, sandbox: Sandbox) -> Container:
         if sandbox.cached is None:
             sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups)
@@ -175,22 +185,19 @@ class RawEngine:
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self, container_id: str) -> None:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             if sandbox.record.phase == "running":
                 raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
             await self._launch(sandbox)
         self._touch(sandbox)
 
     async def stop(self, container_id: str, timeout: float) -> None:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             self._must_run(sandbox, "stopped", paused_too=True)
             await self._runner.stop(sandbox, timeout)
 
     async def kill(self, container_id: str, signal: int) -> None:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             self._must_run(sandbox, "signalled", paused_too=True)
             if signal == 9:
                 await self._runner.kill(sandbox)
@@ -198,8 +205,7 @@ class RawEngine:
                 send(sandbox.pidfd, signal)
 
     async def restart(self, container_id: str, timeout: float) -> None:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             if sandbox.record.phase == "running":
                 await self._runner.stop(sandbox, timeout)
             await self._launch(sandbox)
@@ -212,8 +218,7 @@ class RawEngine:
         await self._freeze(container_id, False)
 
     async def _freeze(self, container_id: str, paused: bool) -> None:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             self._must_run(sandbox, "paused" if paused else "resumed", paused_too=True)
             if sandbox.record.paused == paused:
                 state = "paused" if paused else "running"
@@ -224,9 +229,8 @@ class RawEngine:
         self._touch(sandbox)
 
     async def remove(self, container_id: str, force: bool) -> None:
-        sandbox = self._find(container_id)
-        record = sandbox.record
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
+            record = sandbox.record
             if record.phase == "running" and not force:
                 raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
             was_running = record.phase == "running"
@@ -248,38 +252,43 @@ class RawEngine:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
-        sandbox = self._find(container_id)
+    @contextlib.contextmanager
+    def _entering(self, sandbox: Sandbox) -> Iterator[int]:
+        """A pidfd of its first process. What is refused because that ends meanwhile is told so."""
         self._must_run(sandbox, "entered")
-        place = self._runner.place(sandbox.record, secrets.token_hex(8))
-        ended = self._runner.expect_exit(place.run)
         pidfd = os.dup(sandbox.pidfd)
         try:
-            flags = join_flags(sandbox)
-            return await raw_exec.execute(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, ended, timeout)
+            yield pidfd
+        except KernelRefused:
+            if select.select([pidfd], [], [], 0)[0]:
+                raise Conflict(f"{sandbox.record.spec.name} has just ended.", hint="Start it first.") from None
+            raise
         finally:
             os.close(pidfd)
-            self._runner.forget_exit(place.run)
+
+    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+        sandbox = self._find(container_id)
+        with self._entering(sandbox) as pidfd:
+            place = self._runner.place(sandbox.record, secrets.token_hex(8))
+            ended = self._runner.expect_exit(place.run)
+            try:
+                flags = join_flags(sandbox)
+                return await raw_exec.execute(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, ended, timeout)
+            finally:
+                self._runner.forget_exit(place.run)
 
     async def open_terminal(self, container_id: str, argv: tuple[str, ...], rows: int, columns: int) -> raw_exec.RawTerminal:
         sandbox = self._find(container_id)
-        self._must_run(sandbox, "entered")
-        place = self._runner.place(sandbox.record, secrets.token_hex(8))
-        pidfd = os.dup(sandbox.pidfd)
-        try:
-            return await raw_exec.open_terminal(
-                self._runner.keeper, sandbox.record, place, pidfd, join_flags(sandbox), argv, rows, columns
-            )
-        finally:
-            os.close(pidfd)
+        with self._entering(sandbox) as pidfd:
+            place, flags = self._runner.place(sandbox.record, secrets.token_hex(8)), join_flags(sandbox)
+            return await raw_exec.open_terminal(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, rows, columns)
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         sandbox = self._find(container_id)
         return raw_view.read_limits(sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups)
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
-        sandbox = self._find(container_id)
-        async with sandbox.lock:
+        async with self._held(container_id) as sandbox:
             locked, maximums = self._cgroups.locked(), self._cgroups.maximums()
             for name, value in changes.items():
                 if value is not None and name in locked:
