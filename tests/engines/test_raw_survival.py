@@ -13,6 +13,7 @@ import pytest
 from containers_app import errors
 from containers_app.engines.raw import RawEngine
 from containers_app.engines.raw_removal import remove_everything
+from containers_app.engines.raw_store import Store
 from containers_app.kernel import cgroups
 
 from .conftest import Home, spec, until
@@ -158,3 +159,64 @@ async def test_the_end_of_a_sandbox_is_told_even_when_its_control_group_cannot_b
         lodger.wait()
     await engine.remove(box.id, force=False)
     await engine.close()
+
+
+async def test_a_record_cut_short_anywhere_is_no_sandbox_and_leaves_nothing(home: Home) -> None:
+    """A power cut may leave any part of it; the rename that puts it there leaves no part to a kill."""
+    first = await again(home)
+    box = await first.create(spec(start=False, limits={}), "alice")
+    await first.close()
+    place = home.data / "sandboxes" / box.id
+    whole = (place / "record.json").read_bytes()
+    for length in range(len(whole)):
+        place.mkdir(exist_ok=True)
+        (place / "record.json").write_bytes(whole[:length])
+        records, broken = Store(str(home.data)).load()
+        assert (records, broken) == ([], [box.id]), length
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        place.mkdir(exist_ok=True)
+        (place / "upper").mkdir(exist_ok=True)
+        (place / "record.json").write_bytes(whole[:length])
+        (place / "record.json.new").write_bytes(whole)  # a save that was killed before its rename
+        engine = await again(home)
+        assert engine.all() == [] and os.listdir(home.data / "sandboxes") == []
+        await engine.close()
+
+
+async def test_after_a_restart_of_the_host_each_says_how_it_ended_or_that_nobody_knows(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is gone but the disk, and the kernel's boot id is another; a stranger may have the pid of old."""
+    first = await again(home)
+    running = await first.create(spec("running"), "")
+    paused = await first.create(spec("paused"), "")
+    await first.pause(paused.id)
+    ended = await first.create(spec("ended", command=["sh", "-c", "exit 9"]), "")
+    await until(lambda: first.get(ended.id).state == "exited")
+    never = await first.create(spec("never", start=False), "")
+    await first.close()
+    home.kill_keeper()
+    groups = cgroups.choose()
+    for box in (running, paused):
+        groups.kill(box.cgroups)
+        await until(lambda box=box: not os.path.exists(f"/proc/{box.pid}"))
+        groups.remove(box.cgroups)
+    monkeypatch.setattr("containers_app.kernel.procfs.boot_id", lambda: "another")
+    for box in (running, paused):
+        path = home.data / "sandboxes" / box.id / "record.json"
+        path.write_text(path.read_text().replace(f'"pid":{box.pid},', f'"pid":{os.getpid()},'))
+    home.start_keeper()
+    second = await again(home)
+    states = {box.name: (second.get(box.id).state, second.get(box.id).exit_code) for box in (running, paused, ended, never)}
+    assert states == {
+        "running": ("exited", None),
+        "paused": ("exited", None),
+        "ended": ("exited", 9),
+        "never": ("created", None),
+    }
+    assert "unknown" in second.get(running.id).reason.lower() + second.get(paused.id).reason.lower()
+    await second.start(paused.id)
+    assert second.get(paused.id).state == "running"
+    for box in (running, paused, ended, never):
+        await second.remove(box.id, force=True)
+    await second.close()
