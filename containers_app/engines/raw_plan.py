@@ -19,7 +19,7 @@ from ..kernel.network import (
 )
 from ..kernel.operation import Operation
 from ..kernel.plan import Plan
-from ..kernel.seccomp import compile_profile
+from ..kernel.seccomp import compile_custom, compile_profile
 from ..spec import NAMESPACE_TYPES, ContainerSpec
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,11 +63,20 @@ def check_mount_namespace(spec: ContainerSpec) -> None:
 
 def check_joined_root(spec: ContainerSpec) -> None:
     """Who joins a mount namespace sees its files: there is no root, and no mount, of one's own."""
-    if spec.namespaces.mnt.startswith(REFERENCES) and (spec.mounts or spec.security.read_only_root):
+    if spec.namespaces.mnt.startswith(REFERENCES) and _has_own_files(spec):
         raise Unsupported(
             "A sandbox that joins a mount namespace has its files and mounts, and none of its own.",
-            hint='Leave out mounts and read_only_root, or make "mnt" private.',
+            hint='Leave out mounts, read_only_root, masked_paths and read_only_paths, or make "mnt" private.',
         )
+
+
+def _has_own_files(spec: ContainerSpec) -> bool:
+    security = spec.security
+    return bool(spec.mounts or security.read_only_root or security.masked_paths or security.read_only_paths)
+
+
+def check_seccomp_rules(spec: ContainerSpec) -> None:
+    _own_filter(spec)
 
 
 def check_capability_names(spec: ContainerSpec) -> None:
@@ -95,6 +104,7 @@ POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_mount_namespace,
     check_joined_root,
     check_capability_names,
+    check_seccomp_rules,
     check_built,
 )
 
@@ -139,6 +149,11 @@ def confinement(spec: ContainerSpec) -> security.Confine:
     uid, gid = ids(spec)
     filter_bytes = compile_profile(spec.security.seccomp, kept)
     return security.Confine(uid, gid, kept, spec.security.no_new_privs, filter_bytes)
+
+
+def _own_filter(spec: ContainerSpec) -> bytes:
+    profile = spec.security.seccomp_profile
+    return compile_custom(profile) if profile is not None else b""
 
 
 def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
@@ -220,7 +235,7 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     elif "net" in created:
         steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
     steps += [identity.UseStreams(LOG_FD, True), confinement(spec)]
-    steps.append(security.RunProgram(spec.command or place.image_command, environment(spec, place), spec.cwd))
+    steps.append(security.RunProgram(spec.command or place.image_command, environment(spec, place), spec.cwd, _own_filter(spec)))
     return steps
 
 
@@ -244,12 +259,17 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps.append(rootfs.MountDev("ipc" in created))
     if "ipc" in viewed:
         steps.append(joining.AttachView("ipc"))
-    return [*steps, rootfs.HidePaths(security.MASKED_PATHS), rootfs.ProtectPaths(security.READ_ONLY_PATHS), rootfs.Pivot()]
+    steps.append(rootfs.HidePaths((*security.MASKED_PATHS, *spec.security.masked_paths)))
+    steps.append(rootfs.ProtectPaths(security.READ_ONLY_PATHS))
+    if spec.security.read_only_paths:
+        steps.append(rootfs.ProtectPaths(spec.security.read_only_paths, kernels=False))
+    return [*steps, rootfs.Pivot()]
 
 
 def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_flags: int, streams: Operation) -> Plan:
     """Another program in a running sandbox: descriptor 0 is its first process's pidfd, streams follow."""
     become_root: tuple[Operation, ...] = (identity.BecomeRoot(),) if maps_ids(spec) else ()
+    program = security.RunProgram(argv, environment(spec, place), spec.cwd, _own_filter(spec))
     return Plan(
         id=place.id,
         run=place.run,
@@ -257,5 +277,5 @@ def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_fla
         joins=((0, join_flags),),
         cgroup2=place.cgroup2,
         tasks=place.tasks,
-        child=(*become_root, streams, confinement(spec), security.RunProgram(argv, environment(spec, place), spec.cwd)),
+        child=(*become_root, streams, confinement(spec), program),
     )

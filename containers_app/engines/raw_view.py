@@ -126,8 +126,9 @@ def security_facts(record: Record) -> dict[str, Any]:
         "no_new_privs": spec.security.no_new_privs,
         "seccomp": spec.security.seccomp,
         "read_only_root": spec.security.read_only_root,
-        "masked_paths": security.MASKED_PATHS,
-        "read_only_paths": security.READ_ONLY_PATHS,
+        "seccomp_profile": spec.security.seccomp_profile is not None,
+        "masked_paths": (*security.MASKED_PATHS, *spec.security.masked_paths),
+        "read_only_paths": (*security.READ_ONLY_PATHS, *spec.security.read_only_paths),
         "user_map": _user_map(record),
     }
     if record.phase == "running" and record.run is not None:

@@ -357,18 +357,18 @@ class HidePaths(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ProtectPaths(Operation):
-    """Make paths of our own /proc read-only by a bind over themselves."""
+    """Make paths read-only by a bind over themselves; those of our own /proc have no devices, programs or set-user-ids either."""
 
     paths: tuple[str, ...]
+    kernels: bool = True
 
     def execute(self, stage: Stage) -> None:
         cover_each(stage, self.paths, self._copy)
 
-    @staticmethod
-    def _copy(place: int) -> int:
+    def _copy(self, place: int) -> int:
         flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
         copy = sc.open_tree(place, "", flags)
-        sc.mount_setattr(copy, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
+        sc.mount_setattr(copy, set_=sc.MOUNT_ATTR_RDONLY | (_SAFE if self.kernels else 0), recursive=True)
         return copy
 
     def describe(self) -> list[str]:

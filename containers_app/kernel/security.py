@@ -108,6 +108,7 @@ class RunProgram(Operation):
     argv: tuple[str, ...]
     env: tuple[str, ...]  # NAME=value
     cwd: str
+    seccomp: bytes = b""  # the user's own filter, beside the default one: last of all, so that it need allow little but exec
 
     def execute(self, stage: Stage) -> None:
         self._enter_directory()
@@ -120,6 +121,8 @@ class RunProgram(Operation):
             paths = [f"{directory}/{self.argv[0]}" for directory in environment.get("PATH", "/usr/bin:/bin").split(":")]
         refused: OSError = FileNotFoundError(2, f"{self.argv[0]} is not in this image's PATH", self.argv[0])
         stage.about_to_run()
+        if self.seccomp:
+            syscalls.seccomp(self.seccomp)
         for path in paths:
             try:
                 os.execve(path, list(self.argv), environment)
@@ -138,4 +141,5 @@ class RunProgram(Operation):
 
     def describe(self) -> list[str]:
         changed = f"cd {shlex.quote(self.cwd)} && " if self.cwd != "/" else ""
-        return [f"  {changed}exec env -i {' '.join(map(shlex.quote, self.env))} {shlex.join(self.argv)}"]
+        note = [f"  # and a seccomp filter of {len(self.seccomp) // 8} instructions by the profile"] if self.seccomp else []
+        return [*note, f"  {changed}exec env -i {' '.join(map(shlex.quote, self.env))} {shlex.join(self.argv)}"]

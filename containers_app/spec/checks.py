@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from ..errors import InvalidInput
 from ..units import shown
+from .seccomp import check_profile
 from .words import (
     CLOCKS,
     ENGINES,
@@ -140,6 +141,30 @@ def check_security(spec: ContainerSpec) -> None:
             raise InvalidInput(f"{shown(capability)} is not a capability.", hint="For example CAP_NET_BIND_SERVICE.")
 
 
+def check_seccomp_profile(spec: ContainerSpec) -> None:
+    if spec.security.seccomp_profile is not None:
+        check_profile(spec.security.seccomp_profile)
+        if not spec.security.no_new_privs:
+            raise InvalidInput(
+                "A seccomp profile needs no_new_privs.",
+                code="invalid_seccomp_profile",
+                hint="The kernel takes a filter only from those who can gain nothing by it; leave no_new_privs on.",
+            )
+
+
+def check_covered_paths(spec: ContainerSpec) -> None:
+    paths = (*spec.security.masked_paths, *spec.security.read_only_paths)
+    if len(paths) > 128:
+        raise InvalidInput("A container has at most 128 masked and read-only paths.")
+    for path in paths:
+        if not path.startswith("/") or not path.strip("/") or "\x00" in path or len(path) > 4000 or ".." in path.split("/"):
+            raise InvalidInput(
+                f"{shown(path)} can't be masked or made read-only.",
+                code="invalid_path",
+                hint="Write an absolute path without '..'; for / there is read_only_root.",
+            )
+
+
 def check_rlimits(spec: ContainerSpec) -> None:
     for name, limit in spec.rlimits.items():
         if name not in RLIMITS:
@@ -253,6 +278,7 @@ def check_health(spec: ContainerSpec) -> None:
 
 CONTAINER_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_name, check_engine, check_image, check_command, check_env, check_cwd, check_user, check_hostname,
-    check_namespaces, check_time_offsets, check_mounts, check_security, check_rlimits, check_oom_score, check_restart, check_stop,
+    check_namespaces, check_time_offsets, check_mounts, check_security,
+    check_seccomp_profile, check_covered_paths, check_rlimits, check_oom_score, check_restart, check_stop,
     check_ports, check_names, check_id_map, check_health,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .limits import LimitValue
+from .seccomp import SeccompProfile
 
 NAMESPACE_TYPES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 NET_MODES = ("bridge", "none", "host", "private")
@@ -96,7 +97,10 @@ class Security(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: tuple[str, ...] | None = None
     no_new_privs: bool = True
     seccomp: str = "default"  # default | off
+    seccomp_profile: SeccompProfile | None = None  # beside the default filter, so that it can only forbid more; with off, alone
     read_only_root: bool = False
+    masked_paths: tuple[str, ...] = ()  # beside those that are always masked or read-only
+    read_only_paths: tuple[str, ...] = ()
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
