@@ -71,6 +71,10 @@ def _hint(step: str, number: int) -> str:
     return "The “Commands” view lists the steps in order."
 
 
+def _nothing() -> None:
+    """A launch whose files are there already."""
+
+
 class KeeperClient:
     """Connects by itself, again and again; ``lost`` and ``found`` tell. Requests wait a moment for a connection."""
 
@@ -151,7 +155,8 @@ class KeeperClient:
             return
         future.set_result((message, fds))
 
-    async def _ask(self, request: bytes, fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    async def _asked(self, request: bytes, fds: list[int]) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
+        """The answer's future; the request has been sent as number ``_seq``."""
         future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -159,7 +164,14 @@ class KeeperClient:
                     await self._connected.wait()
         except TimeoutError:
             raise WorkerUnavailable("The keeper is not running.", hint="Run deploy/up again.") from None
-        return await future
+        return future
+
+    def _tell(self, request: bytes) -> None:
+        """What has no answer. A keeper that has gone meanwhile has ended everything under way."""
+        with contextlib.suppress(OSError):
+            if self._socket is not None:
+                self._seq += 1
+                self._socket.send(b'{"seq":%d,' % self._seq + request + b"}")
 
     def _send(self, request: bytes, fds: list[int], future: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> bool:
         """False when there is no keeper at this moment."""
@@ -176,8 +188,21 @@ class KeeperClient:
         self._waiting[self._seq] = future
         return True
 
-    async def launch(self, plan: Plan, fds: list[int]) -> Launched:
-        answer, received = await self._ask(b'"do":"launch","plan":' + msgspec.json.encode(encode(plan)), fds)
+    async def launch(self, plan: Plan, fds: list[int], meanwhile: Callable[[], None] = _nothing) -> Launched:
+        """``meanwhile`` makes the files that the plan's root needs, while the keeper forks."""
+        request = b'"do":"launch","plan":' + msgspec.json.encode(encode(plan))
+        if not plan.root:
+            meanwhile()
+        future = await self._asked(request, fds)
+        if plan.root:
+            seq = self._seq
+            try:
+                meanwhile()
+                self._tell(b'"do":"go","launch":%d' % seq)
+            except BaseException:
+                future.cancel()  # the caller ends the child by its cgroup
+                raise
+        answer, received = await future
         if "error" in answer:
             for fd in received:
                 os.close(fd)
@@ -186,5 +211,5 @@ class KeeperClient:
         return Launched(answer["pid"], received[0], received[1] if len(received) > 1 else -1)
 
     async def children(self) -> list[KeeperChild]:
-        answer, _ = await self._ask(b'"do":"list"', [])
+        answer, _ = await (await self._asked(b'"do":"list"', []))
         return msgspec.convert(answer["children"], list[KeeperChild])

@@ -156,10 +156,11 @@ class RawEngine:
         async with sandbox.lock:
             try:
                 self._store.make(record)
-                self._maker.write_etc(record)
                 if spec.start:
-                    await self._runner.launch(sandbox, raw_making.addresses(self._records()))
+                    used = raw_making.addresses(self._records())
+                    await self._runner.launch(sandbox, used, lambda: self._maker.make_files(record))
                 else:
+                    self._maker.make_files(record)
                     self._store.save(record)
             except BaseException as error:
                 del self._sandboxes[record.id]
@@ -180,7 +181,7 @@ class RawEngine:
         if record.attachment is not None and record.attachment.address in raw_making.held(self._records()):
             assert self._runner.network is not None
             record.attachment = self._runner.network.attachment(raw_making.addresses(self._records()))
-        await self._runner.launch(sandbox, raw_making.addresses(self._records()))
+        await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

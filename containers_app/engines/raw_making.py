@@ -12,7 +12,7 @@ from ..spec import ContainerSpec
 from . import raw_plan
 from .policy import Policy
 from .raw_joins import Joiner, held_addresses
-from .raw_store import Record, Store, free_uid_base
+from .raw_store import Record, Store, free_uid_base, write_new
 
 
 def addresses(records: Iterable[Record]) -> set[str]:
@@ -53,8 +53,9 @@ class Maker:
                 return other.uid_base
         return self._joiner.uid_base(spec)
 
-    def write_etc(self, record: Record) -> None:
-        """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more."""
+    def make_files(self, record: Record) -> None:
+        """Its own layer and the names in it, before anything runs there: later it is the sandbox's, and we write there no more."""
+        self._store.make_layer(record)
         etc = f"{self._store.home(record.id)}/upper/etc"
         os.mkdir(etc)
         os.chmod(etc, 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
@@ -66,8 +67,5 @@ class Maker:
             "resolv.conf": resolver.resolv_conf(),
         }
         for file_name, text in files.items():
-            with open(f"{etc}/{file_name}", "x") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.chown(f"{etc}/{file_name}", record.uid_base, record.uid_base)
+            write_new(f"{etc}/{file_name}", text.encode(), 0o644, record.uid_base)
         os.chown(etc, record.uid_base, record.uid_base)

@@ -169,8 +169,9 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
         cgroup2=place.cgroup2,
         tasks=place.tasks,
         before=tuple(before),
-        parent=tuple(_parent_steps(spec, place)),
+        parent=(identity.WriteIdMaps(place.uid_base, place.uid_count),) if "user" in created_types(spec) else (),
         link=tuple(_link_steps(place)),
+        root=tuple(_prepared_mounts(spec, place)) if spec.namespaces.mnt == "private" else (),
         child=tuple(_child_steps(spec, place)),
         log=f"{place.home}/log",
         exit_record=f"{place.home}/exit.json",
@@ -197,17 +198,13 @@ def _helper_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     return steps + last
 
 
-def _parent_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
-    steps: list[Operation] = []
-    if "user" in created_types(spec):
-        steps.append(identity.WriteIdMaps(place.uid_base, place.uid_count))
-    home = place.home
-    if spec.namespaces.mnt == "private":
-        mapped, read_only = maps_ids(spec), spec.security.read_only_root
-        steps.append(rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only))
-        steps += [rootfs.PrepareBind(directory, True) for directory in place.host_directories]
-        steps += [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
-    return steps
+def _prepared_mounts(spec: ContainerSpec, place: Place) -> list[Operation]:
+    home, mapped, read_only = place.home, maps_ids(spec), spec.security.read_only_root
+    steps: list[Operation] = [
+        rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only)
+    ]
+    steps += [rootfs.PrepareBind(directory, True) for directory in place.host_directories]
+    return steps + [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
 
 
 def _link_steps(place: Place) -> list[Operation]:

@@ -91,16 +91,22 @@ class Runner:
             attachment=record.attachment,
         )  # fmt: skip
 
-    async def launch(self, sandbox: Sandbox, addresses: set[str]) -> None:
+    async def launch(self, sandbox: Sandbox, addresses: set[str], make_files: Callable[[], None]) -> None:
         """From ready to running, or back to ready with nothing left. The caller holds the sandbox's lock.
 
-        ``addresses`` are in use on the bridge, should this one need another than it had.
+        ``addresses`` are in use on the bridge, should this one need another than it had. The files of its root are made,
+        and the record says "starting", while the keeper forks; nothing of the sandbox runs before. Whoever is killed
+        in between leaves a control group, and maybe a directory, that no record owns: both go at the next start.
         """
         record = sandbox.record
         run = Run(secrets.token_hex(8), procfs.boot_id())
         had = record.ending, record.stopped_by
         record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
-        self._store.save(record)
+
+        def meanwhile() -> None:
+            make_files()
+            self._store.save(record)
+
         fds: list[int] = []
         self.expect_exit(run.id)
         try:
@@ -112,7 +118,7 @@ class Runner:
             plan = raw_plan.launch_plan(spec, self.place(record, run.id))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             fds.insert(raw_plan.LOG_FD, os.open(plan.log, flags, 0o600))
-            launched = await self.keeper.launch(plan, fds)
+            launched = await self.keeper.launch(plan, fds, meanwhile)
         except BaseException:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
@@ -127,10 +133,16 @@ class Runner:
         record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
         record.phase, record.paused = "running", False
         self.watch(sandbox, launched.pidfd)
-        try:
-            self._store.save(record)
-        except OSError as error:  # a full disk: "starting" is written, and that is enough to find it again
-            log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
+        asyncio.get_running_loop().call_soon(self._note_running, sandbox, run.id)
+
+    def _note_running(self, sandbox: Sandbox, run: str) -> None:
+        """After the answer: "starting" is written, and that is enough to find it again, on a full disk too."""
+        record = sandbox.record
+        if record.phase == "running" and record.run is not None and record.run.id == run:
+            try:
+                self._store.save(record)
+            except OSError as error:
+                log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
 
     def _current_attachment(self, had: Attachment, addresses: set[str]) -> Attachment:
         """The address that it had, unless the bridge has had to move to another subnet meanwhile.

@@ -12,6 +12,7 @@ clean up; a new sandbox goes there at once. ``removing``: finish the removal.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -98,8 +99,7 @@ class Store:
     def save(self, record: Record) -> None:
         """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
         path = f"{self.home(record.id)}/record.json"
-        with open(path + ".new", "wb") as file:
-            file.write(msgspec.json.encode(record))
+        write_new(path + ".new", msgspec.json.encode(record), 0o600)
         os.rename(path + ".new", path)
 
     def sync(self, sandbox: str) -> None:
@@ -113,14 +113,15 @@ class Store:
                     os.close(fd)
 
     def make(self, record: Record) -> None:
-        """Its directories; ``save`` then makes it a sandbox."""
-        home = self.home(record.id)
-        os.mkdir(home, 0o700)
-        for name in ("upper", "work", "seat"):
-            os.mkdir(f"{home}/{name}")
-            os.chmod(f"{home}/{name}", 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside
+        """Its directory; ``save`` then makes it a sandbox."""
+        os.mkdir(self.home(record.id), 0o700)
+
+    def make_layer(self, record: Record) -> None:
         for name in ("upper", "work"):
-            os.chown(f"{home}/{name}", record.uid_base, record.uid_base)
+            path = f"{self.home(record.id)}/{name}"
+            os.mkdir(path)
+            os.chmod(path, 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside
+            os.chown(path, record.uid_base, record.uid_base)
 
     def remove(self, sandbox: str) -> None:
         """Out of the way in one step first: the keeper may be writing an exit record there at this moment."""
@@ -129,6 +130,20 @@ class Store:
             os.rename(self.home(sandbox), gone)
         if os.path.exists(gone):
             shutil.rmtree(gone)
+
+
+def write_new(path: str, data: bytes, mode: int, owner: int = 0) -> None:
+    """A small file, whole, with the mode and owner (user and group) given; an older one is overwritten."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(fd, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if mode != 0o600:
+            os.fchmod(fd, mode)
+        if owner:
+            os.fchown(fd, owner, owner)
+    finally:
+        os.close(fd)
 
 
 def free_uid_base(base: int, count: int, used: Iterable[int]) -> int:

@@ -6,6 +6,7 @@ It listens on RUN/keeper.sock (SOCK_SEQPACKET, root only), forks what the launch
 children, writes how each sandbox ended to that sandbox's exit record, and bounds the logs. It decides nothing.
 
     worker → keeper  {"seq", "do": "launch", "plan"} + fds      keeper → worker  {"seq", "pid"} + pidfd (+ terminal)
+                     {"seq", "do": "go", "launch": its seq}                      nothing; only where the plan has a root
                      {"seq", "do": "list"}                                       {"seq", "children": [{id, run, kind, pid}]}
                                                                                  {"seq", "error": {step, errno, text}}
   {"event": "exited", id, run, kind, pid, code, signal, at} comes unasked, to every worker connected
@@ -55,14 +56,19 @@ class Child:
 
 
 class Launch:
-    """A launch under way, from the fork until the program runs. ``status`` is our end of the pair with the child."""
+    """A launch under way, from the fork until the program runs. ``status`` is our end of the pair with the child.
 
-    __slots__ = ("deadline", "error", "pid", "pidfd", "plan", "ready", "reply_to", "seq", "status", "terminal")
+    ``held``: the worker has not said yet that the sandbox's files are there. ``due``: the words that the child waits for.
+    """
+
+    __slots__ = ("deadline", "due", "error", "held", "pid", "pidfd", "plan", "ready", "reply_to", "seq", "status", "terminal")
 
     def __init__(self, plan: plans.Plan, status: socket.socket, reply_to: socket.socket, seq: int) -> None:
         self.plan, self.status, self.reply_to, self.seq = plan, status, reply_to, seq
         self.pid, self.pidfd, self.terminal = 0, -1, -1
         self.ready, self.error = False, {}  # type: bool, dict[str, Any]
+        self.held = bool(plan.root)
+        self.due = [word for word, steps in ((b"root", plan.root), (b"link", plan.link)) if steps]
         self.deadline = time.monotonic() + SETUP_SECONDS
 
 
@@ -72,6 +78,7 @@ class Keeper:
         self.selector = selectors.EpollSelector()
         self.clients: set[socket.socket] = set()
         self.launches: dict[socket.socket, Launch] = {}
+        self.ready: list[Launch] = []  # what we have something to do for, once the sockets are quiet
         self.children: dict[int, Child] = {}
         self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.stopping = False
@@ -87,9 +94,13 @@ class Keeper:
         self.selector.register(wake_read, selectors.EVENT_READ, self._woken)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
         while not self.stopping:
-            for key, _ in self.selector.select(0.5 if self.launches else LOG_CHECK_SECONDS):
+            waits = 0.0 if self.ready else 0.5 if self.launches else LOG_CHECK_SECONDS
+            events = self.selector.select(waits)
+            for key, _ in events:
                 handler: Callable[[Any], None] = key.data
                 handler(key.fileobj)
+            if self.ready and not events:
+                self._go_on(self.ready.pop(0))
             self._end_stuck_launches()
             self._bound_logs()
 
@@ -117,6 +128,9 @@ class Keeper:
             self.clients.discard(client)
             self.selector.unregister(client)
             client.close()
+            for launch in self.launches.values():
+                if launch.reply_to is client and launch.held and launch.pidfd >= 0:
+                    signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)  # nobody is left to say "go"
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +152,8 @@ class Keeper:
             seq = int(request["seq"])
             if request["do"] == "launch":
                 self._launch(client, seq, plans.decode(request["plan"]), tuple(fds))
+            elif request["do"] == "go":
+                self._go(client, request["launch"])
             elif request["do"] == "list":
                 self._send(client, {"seq": seq, "children": [self._told(child) for child in self.children.values()]})
             else:
@@ -214,27 +230,48 @@ class Keeper:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
         self.children[pid] = Child(pid, launch.plan)
-        stage = Stage(pid=pid)
+        if launch.held and launch.reply_to not in self.clients:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return
+        if self._carry_out(launch, launch.plan.parent, b"go") and launch.due:
+            self.ready.append(launch)
+
+    def _go(self, client: socket.socket, seq: int) -> None:
+        """The worker has made the sandbox's files. A launch that has failed meanwhile has been answered."""
+        for launch in self.launches.values():
+            if launch.reply_to is client and launch.seq == seq:
+                launch.held = False
+                if launch.pid and launch not in self.ready:
+                    self.ready.append(launch)
+                return
+
+    def _go_on(self, launch: Launch) -> None:
+        """One part of what its child waits for: its root as soon as the worker has said "go", meanwhile its link."""
+        due = [word for word in launch.due if not (launch.held and word == b"root")]
+        if launch.status not in self.launches or launch.error or not due:
+            return
+        launch.due.remove(due[0])
+        if self._carry_out(launch, launch.plan.root if due[0] == b"root" else launch.plan.link, due[0]):
+            self.ready.append(launch)
+
+    @staticmethod
+    def _carry_out(launch: Launch, steps: tuple[Operation, ...], word: bytes) -> bool:
+        """Then tell the child by ``word``, with the mounts that the steps made."""
+        stage = Stage(pid=launch.pid)
         try:
-            for steps, word in ((launch.plan.parent, b"go"), (launch.plan.link, b"link")):
-                if steps and not self._carry_out(launch, steps, stage):
-                    return
-                if steps:
-                    with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
-                        socket.send_fds(launch.status, [word], stage.mounts if word == b"go" else [])
+            for step in steps:
+                try:
+                    step.execute(stage)
+                except OSError as error:
+                    launch.error = launching.error_of(type(step).__name__, error)
+                    signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)
+                    return False  # the end of file on the status socket does the rest
+            if steps:
+                with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
+                    socket.send_fds(launch.status, [word], stage.mounts)
         finally:
             for mount in stage.mounts:
                 os.close(mount)
-
-    @staticmethod
-    def _carry_out(launch: Launch, steps: tuple[Operation, ...], stage: Stage) -> bool:
-        for step in steps:
-            try:
-                step.execute(stage)
-            except OSError as error:
-                launch.error = launching.error_of(type(step).__name__, error)
-                signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)
-                return False  # the end of file on the status socket does the rest
         return True
 
     def _progress(self, status: socket.socket) -> None:

@@ -77,18 +77,30 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
             for index, kinds in plan.joins:
                 sc.setns(stage.fds[index], kinds)
 
+        heard: dict[bytes, list[int]] = {}
+
         def wait_for(word: bytes) -> list[int]:
-            told, fds = receive_fds(status, 16, MAX_FDS)
-            if told != word:
-                os._exit(125)  # the keeper is gone
-            return fds
+            """The keeper says "link" and "root" in the order in which it gets there."""
+            while word not in heard:
+                told, fds = receive_fds(status, 16, MAX_FDS)
+                if not told:
+                    os._exit(125)  # the keeper is gone
+                heard[told] = fds
+            return heard[word]
 
         if plan.parent:
-            stage.mounts = wait_for(b"go")
+            wait_for(b"go")
 
         def await_link() -> None:
             if plan.link:
                 wait_for(b"link")
+
+        def await_root() -> None:
+            nonlocal step_name
+            for step in plan.child:
+                step_name = type(step).__name__
+                step.make_ready(stage)
+            stage.mounts = wait_for(b"root")
 
         def about_to_run() -> None:
             terminal = [stage.terminal] if stage.terminal >= 0 else []
@@ -96,7 +108,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
             # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).
             sc.close_range(3, flags=sc.CLOSE_RANGE_CLOEXEC)
 
-        stage.await_link, stage.about_to_run = await_link, about_to_run
+        stage.await_link, stage.await_root, stage.about_to_run = await_link, await_root, about_to_run
         for step in plan.child:
             step_name = type(step).__name__
             step.execute(stage)

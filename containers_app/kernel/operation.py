@@ -21,7 +21,9 @@ class Stage:
     views: dict[str, int] = field(default_factory=dict)  # detached mounts that the helper made, by namespace type
     root: int = -1  # child's side: the new root, as an O_PATH descriptor
     terminal: int = -1  # child's side: the pty master, to be handed out
+    made: dict[str, list[int]] = field(default_factory=dict)  # child's side: detached mounts of ``make_ready``, by step
     await_link: Callable[[], None] = _nothing
+    await_root: Callable[[], None] = _nothing
     about_to_run: Callable[[], None] = _nothing
 
 
@@ -29,6 +31,9 @@ class Operation:
     """``execute`` raises OSError; ``describe`` gives the shell commands that would do the same."""
 
     __slots__ = ()
+
+    def make_ready(self, stage: Stage) -> None:
+        """The child's: what it can do already while it waits for its root. Each step's once, in their order."""
 
     def execute(self, stage: Stage) -> None:
         raise NotImplementedError

@@ -6,9 +6,9 @@ The same objects make the sandbox (``execute``), print "show the commands" (``de
     plan + fds ──SEQPACKET──▶ clone3(namespaces, cgroup2) ──────────────────────────────────▶ cgroups, setns(joins), waits
                               or clone3(cgroup2) ─────────▶ cgroups, before: operations,
                               ◀── pid, pidfd; ends ───────  setns(joins), clone3(PARENT) ───▶ waits
-                              parent: operations
-                              "go" + prepared mounts ─────────────────────────────────────▶ child: operations
+                              parent: operations, "go" ───────────────────────────────────▶ child: operations
                               link: operations, "link" ───────────────────────────────────▶ … that wait for it
+    files, "go" ────────────▶ root: operations, "root" + prepared mounts ─────────────────▶ … that wait for it
                               ◀──────────────────────────────────────────── terminal's fd, "run" or an error
     ◀── pid, pidfd, terminal  ◀──────────────────────────────────────────── end of file: the program runs
 """
@@ -52,7 +52,8 @@ class Plan:
     tasks: tuple[str, ...] = ()
     before: tuple[Operation, ...] = ()
     parent: tuple[Operation, ...] = ()
-    link: tuple[Operation, ...] = ()  # the parent's too, carried out while the child builds its root
+    link: tuple[Operation, ...] = ()  # the parent's too, carried out while the child goes on
+    root: tuple[Operation, ...] = ()  # and these when the worker says that the sandbox's files are there, if there are any
     child: tuple[Operation, ...] = ()
     log: str = ""  # path of the sandbox's log; the keeper bounds it
     exit_record: str = ""  # path where the keeper writes how it ended
@@ -70,7 +71,7 @@ class Plan:
         lines.append(f"unshare --fork {' '.join(flags)} sh & PID=$(pgrep -n -P $!)")
         groups = [f"{self.cgroup2}/cgroup.procs"] if self.cgroup2 else []
         lines += [f"echo $PID > {path}" for path in (*groups, *self.tasks)]
-        lines += [line for step in (*self.parent, *self.link) for line in step.describe()]
+        lines += [line for step in (*self.parent, *self.link, *self.root) for line in step.describe()]
         lines.append("# in that shell, where $ROOT is a fresh directory:")
         return lines + [line for step in self.child for line in step.describe()]
 
@@ -78,7 +79,7 @@ class Plan:
 _UNSHARE = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "net": "--net", "user": "--user", "time": "--time"}
 
 
-_PARTS = ("before", "parent", "link", "child")
+_PARTS = ("before", "parent", "link", "root", "child")
 
 
 def encode(plan: Plan) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def encode(plan: Plan) -> dict[str, Any]:
 
 
 def _encode_step(step: Operation) -> list[Any]:
-    return [type(step).__name__, {name: _plain(getattr(step, name)) for name in _fields(type(step))}]
+    return [type(step).__name__, *(_plain(getattr(step, name)) for name in _fields(type(step)))]
 
 
 def _fields(kind: type[Operation]) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def decode(fields: dict[str, Any]) -> Plan:
     """The other way; an operation that isn't registered is a KeyError, and nothing of the plan runs."""
     values = dict(fields)
     for part in _PARTS:
-        values[part] = tuple(OPERATIONS[name](**{k: _value(v) for k, v in step.items()}) for name, step in values[part])
+        values[part] = tuple(OPERATIONS[name](*map(_value, step)) for name, *step in values[part])
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
     values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])
     return Plan(**values)

@@ -8,6 +8,7 @@ Documentation/filesystems/{overlayfs,idmappings}.rst.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
@@ -25,6 +26,7 @@ DEVICE_LINKS = {
     "ptmx": "pts/ptmx", "core": "/proc/kcore",
 }  # fmt: skip
 _SAFE = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOEXEC
+OVERLAY_TAKES_DESCRIPTORS = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 13)
 
 
 def open_inside(root: int, target: str, *, make: str = "", links: bool = True) -> int:
@@ -113,8 +115,8 @@ class PrepareOverlay(Operation):
     """An overlay of a read-only image and the sandbox's own layer, its files owned by the sandbox's root.
 
     The image keeps its host ids on disk: it is seen through an id-mapped mount of the child's user namespace. The upper
-    layer already belongs to the mapped root. ``seat`` is an empty directory where the image is attached for the moment
-    that overlayfs needs to find it by path (kernels before 6.13 take no descriptors).
+    layer already belongs to the mapped root. Kernels before 6.13 take no descriptors: there the image is attached for a
+    moment at ``seat``, a directory made for it, so that overlayfs finds it by path.
     """
 
     image: str
@@ -133,15 +135,33 @@ class PrepareOverlay(Operation):
                     sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_IDMAP | sc.MOUNT_ATTR_RDONLY, userns_fd=namespace)
                 finally:
                     os.close(namespace)
-            sc.move_mount(tree, AT_FDCWD, self.seat)
+            stage.mounts.append(self._over_descriptor(tree) if OVERLAY_TAKES_DESCRIPTORS else self._over_seat(tree))
         finally:
             os.close(tree)
+
+    def _over_descriptor(self, tree: int) -> int:
+        context = sc.fsopen("overlay")
         try:
-            attributes = sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
+            sc.fsconfig(context, sc.FSCONFIG_SET_FD, "lowerdir+", None, tree)
+            for key, value in (("source", "terrarium"), ("upperdir", self.upper), ("workdir", self.work)):
+                sc.fsconfig(context, sc.FSCONFIG_SET_STRING, key, value)
+            sc.fsconfig(context, sc.FSCONFIG_CMD_CREATE)
+            return sc.fsmount(context, self._attributes())
+        finally:
+            os.close(context)
+
+    def _over_seat(self, tree: int) -> int:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.seat)
+        sc.move_mount(tree, AT_FDCWD, self.seat)
+        try:
             options = {"source": "terrarium", "lowerdir": self.seat, "upperdir": self.upper, "workdir": self.work}
-            stage.mounts.append(new_mount("overlay", attributes, **options))
+            return new_mount("overlay", self._attributes(), **options)
         finally:
             sc.umount2(self.seat, sc.MNT_DETACH)
+
+    def _attributes(self) -> int:
+        return sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
 
     def describe(self) -> list[str]:
         seat, image = shlex.quote(self.seat), shlex.quote(self.image)
@@ -184,8 +204,11 @@ class PrepareBind(Operation):
 class EnterRoot(Operation):
     """Cut propagation to the host and attach the prepared root at the staging directory."""
 
-    def execute(self, stage: Stage) -> None:
+    def make_ready(self, stage: Stage) -> None:
         sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+
+    def execute(self, stage: Stage) -> None:
+        stage.await_root()
         mount = stage.mounts.pop(0)
         sc.move_mount(mount, AT_FDCWD, STAGING)
         os.close(mount)
@@ -201,13 +224,16 @@ class MountProc(Operation):
 
     own_pid: bool
 
-    def execute(self, stage: Stage) -> None:
+    def make_ready(self, stage: Stage) -> None:
         if self.own_pid:
-            attach(new_mount("proc", _SAFE, source="proc"), stage, "/proc")
-            return
-        mount = sc.open_tree(AT_FDCWD, "/proc", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
-        sc.mount_setattr(mount, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
-        attach(mount, stage, "/proc")
+            mount = new_mount("proc", _SAFE, source="proc")
+        else:
+            mount = sc.open_tree(AT_FDCWD, "/proc", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+            sc.mount_setattr(mount, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
+        stage.made["proc"] = [mount]
+
+    def execute(self, stage: Stage) -> None:
+        attach(stage.made["proc"].pop(), stage, "/proc")
 
     def describe(self) -> list[str]:
         if self.own_pid:
@@ -222,13 +248,16 @@ class MountSys(Operation):
 
     own_network: bool
 
-    def execute(self, stage: Stage) -> None:
+    def make_ready(self, stage: Stage) -> None:
         if self.own_network:
             mount = new_mount("sysfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="sysfs")
         else:
             mount = sc.open_tree(AT_FDCWD, "/sys", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
             sc.mount_setattr(mount, set_=sc.MOUNT_ATTR_RDONLY, recursive=True)
-        attach(mount, stage, "/sys")
+        stage.made["sys"] = [mount]
+
+    def execute(self, stage: Stage) -> None:
+        attach(stage.made["sys"].pop(), stage, "/sys")
 
     def describe(self) -> list[str]:
         if self.own_network:
@@ -240,8 +269,11 @@ class MountSys(Operation):
 class MountCgroup(Operation):
     """The sandbox's own cgroup (v2), read-only, as the root of what it sees (CVE-2022-0492)."""
 
+    def make_ready(self, stage: Stage) -> None:
+        stage.made["cgroup"] = [new_mount("cgroup2", _SAFE | sc.MOUNT_ATTR_RDONLY, source="cgroup")]
+
     def execute(self, stage: Stage) -> None:
-        attach(new_mount("cgroup2", _SAFE | sc.MOUNT_ATTR_RDONLY, source="cgroup"), stage, "/sys/fs/cgroup", make="")
+        attach(stage.made["cgroup"].pop(), stage, "/sys/fs/cgroup", make="")
 
     def describe(self) -> list[str]:
         return ["mount -t cgroup2 -o ro,nosuid,nodev,noexec cgroup $ROOT/sys/fs/cgroup"]
@@ -253,35 +285,42 @@ class MountDev(Operation):
 
     own_ipc: bool
 
-    def execute(self, stage: Stage) -> None:
+    def _parts(self) -> tuple[str, ...]:
+        return ("pts", "shm", "mqueue") if self.own_ipc else ("pts", "shm")
+
+    def make_ready(self, stage: Stage) -> None:
         options = {"mode": "0755", "size": "64k", "nr_inodes": "64"}
-        attach(new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", **options), stage, "/dev")
-        place = open_inside(stage.root, "/dev", links=False)
-        try:
-            for name, number in DEVICES.items():
-                self._device(place, name, number)
-            for name, target in DEVICE_LINKS.items():
-                os.symlink(target, name, dir_fd=place)
-        finally:
-            os.close(place)
+        place = new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", **options)
+        mounts = stage.made["dev"] = [place]
+        for name, number in DEVICES.items():
+            mounts.append(self._device(name, number))
+            os.mknod(name, 0o666, dir_fd=place)
+        for name, target in DEVICE_LINKS.items():
+            os.symlink(target, name, dir_fd=place)
+        for name in self._parts():
+            os.mkdir(name, dir_fd=place)
         pts = {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}
-        attach(new_mount("devpts", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="devpts", **pts), stage, "/dev/pts")
-        attach(new_mount("tmpfs", _SAFE, source="shm", mode="1777", size="64m"), stage, "/dev/shm")  # noqa: S108
+        mounts.append(new_mount("devpts", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="devpts", **pts))
+        mounts.append(new_mount("tmpfs", _SAFE, source="shm", mode="1777", size="64m"))
         if self.own_ipc:
-            attach(new_mount("mqueue", _SAFE, source="mqueue"), stage, "/dev/mqueue")
+            mounts.append(new_mount("mqueue", _SAFE, source="mqueue"))
+
+    def execute(self, stage: Stage) -> None:
+        tree, *mounts = stage.made["dev"]
+        attach(tree, stage, "/dev")
+        place = open_inside(stage.root, "/dev", links=False)
+        for name, mount in zip((*DEVICES, *self._parts()), mounts, strict=True):
+            sc.move_mount(mount, place, name)
+            os.close(mount)
+        os.close(place)
 
     @staticmethod
-    def _device(place: int, name: str, number: tuple[int, int]) -> None:
-        flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC
-        mount = sc.open_tree(AT_FDCWD, f"/dev/{name}", flags)
-        try:
-            found = os.fstat(mount)
-            if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != number:
-                raise OSError(5, f"the host's /dev/{name} is not the device {number[0]}:{number[1]}")
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=place))
-            sc.move_mount(mount, place, name)
-        finally:
-            os.close(mount)
+    def _device(name: str, number: tuple[int, int]) -> int:
+        mount = sc.open_tree(AT_FDCWD, f"/dev/{name}", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+        found = os.fstat(mount)
+        if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != number:
+            raise OSError(5, f"the host's /dev/{name} is not the device {number[0]}:{number[1]}")
+        return mount
 
     def describe(self) -> list[str]:
         lines = ["mount -t tmpfs -o nosuid,noexec,mode=755,size=64k dev $ROOT/dev"]

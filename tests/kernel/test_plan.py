@@ -24,7 +24,7 @@ def made(**fields: object) -> plan.Plan:
 
 
 def steps(launch: plan.Plan, kind: type) -> list[object]:
-    return [step for step in (*launch.parent, *launch.link, *launch.child) if isinstance(step, kind)]
+    return [step for step in (*launch.parent, *launch.link, *launch.root, *launch.child) if isinstance(step, kind)]
 
 
 def test_a_plan_survives_the_way_to_the_keeper() -> None:
@@ -34,14 +34,14 @@ def test_a_plan_survives_the_way_to_the_keeper() -> None:
 
 def test_an_operation_that_is_not_registered_does_not_run() -> None:
     fields = json.loads(json.dumps(plan.encode(made())))
-    fields["child"].append(["Reboot", {}])
+    fields["child"].append(["Reboot"])
     with pytest.raises(KeyError):
         plan.decode(fields)
 
 
 def test_every_registered_operation_can_be_told() -> None:
     launch = made(mounts=[{"type": "bind", "source": "/srv", "target": "/srv"}, {"type": "tmpfs", "target": "/w"}])
-    for step in (*launch.parent, *launch.child):
+    for step in (*launch.parent, *launch.root, *launch.child):
         assert all(isinstance(line, str) for line in step.describe())
     told = "\n".join(launch.describe())
     assert "unshare --fork --mount" in told and "pivot_root" in told and "sleep infinity" in told
@@ -90,5 +90,5 @@ def test_the_user_namespace_is_joined_last_and_views_are_made_while_the_host_s_r
 
 def test_who_joins_a_mount_namespace_has_no_root_of_its_own() -> None:
     launch = made(namespaces={"net": "none", "mnt": "container:other", "pid": "container:other"})
-    kinds = {type(step) for step in (*launch.parent, *launch.child)}
+    kinds = {type(step) for step in (*launch.parent, *launch.root, *launch.child)}
     assert not kinds & {rootfs.PrepareOverlay, rootfs.EnterRoot, rootfs.Pivot, rootfs.MountProc, joining.AttachView}

@@ -223,7 +223,8 @@ class RoutedCgroups:
                 continue
             backend = self._backend(controller)
             ancestors = self._ancestors(controller, directory)
-            found[limit] = (backend.kernel_value(limit, directory), backend.effective_value(limit, ancestors))
+            own = backend.kernel_value(limit, directory)
+            found[limit] = (own, backend.effective_value(limit, own, ancestors))
         return found
 
     def _ancestors(self, controller: str, directory: str) -> list[str]:

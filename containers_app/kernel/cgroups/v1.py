@@ -166,14 +166,15 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     return values.weight(int(data)) if limit == "cpu_weight" else data.decode().strip()
 
 
-def effective_value(limit: str, directories: list[str]) -> LimitValue | None:
-    """The tightest of the group (first) and its ancestors up to the mount's root."""
+def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
+    """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root."""
     if limit in ("cpu_weight", "memory_low"):  # relative to the neighbours; soft limits are not inherited
-        return kernel_value(limit, directories[0])
+        return own
     if limit == "cpuset":
         data = files.read_or_none(f"{directories[0]}/cpuset.effective_cpus")
-        return data.decode().strip() if data is not None else kernel_value(limit, directories[0])
-    found = [value for value in (kernel_value(limit, directory) for directory in directories) if value is not None]
+        return data.decode().strip() if data is not None else own
+    above = (kernel_value(limit, directory) for directory in directories[1:])
+    found = [value for value in (own, *above) if value is not None]
     return min(map(float, found)) if limit == "cpu" and found else min(map(int, found), default=None)
 
 

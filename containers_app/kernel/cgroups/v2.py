@@ -171,14 +171,17 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     return int(data) if limit == "cpu_weight" else data.decode().strip()
 
 
-def effective_value(limit: str, directories: list[str]) -> LimitValue | None:
-    """The tightest of the group (first) and its ancestors up to the mount's root. Protection is capped by each ancestor."""
+def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
+    """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root.
+
+    Protection is capped by each ancestor.
+    """
     if limit == "cpu_weight":
-        return kernel_value(limit, directories[0])
+        return own
     if limit == "cpuset":
         data = files.read_or_none(f"{directories[0]}/cpuset.cpus.effective")
         return data.decode().strip() if data is not None else None
-    every = [kernel_value(limit, directory) for directory in directories]
+    every = [own, *(kernel_value(limit, directory) for directory in directories[1:])]
     if limit == "memory_low":
         return None if every[0] is None else min(int(value or 0) for value in (every[:-1] or every))
     found = [value for value in every if value is not None]

@@ -1,0 +1,103 @@
+"""deploy/bench many [NUMBER]: so many (1,000) full sandboxes at once on this machine, and what each costs beyond its own process.
+
+Memory is what MemAvailable (proc_meminfo(5)) lost, less the proportional share of the sandboxes' own processes: the kernel's
+namespaces, mounts, links and control groups, and what keeper and engine keep of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from containers_app.engines.policy import Policy, UidRange
+from containers_app.engines.raw import RawEngine
+from containers_app.kernel import cgroups
+from containers_app.kernel.network import links
+from tests.bench.panel import pss
+from tests.bench.table import Row, median, show
+from tests.engines.conftest import UID_BASE, Home, new_home, spec, wait_until
+
+NUMBER, AT_ONCE, LISTINGS = 1000, 4, 21
+
+
+def roomy_engine(home: Home, number: int) -> RawEngine:
+    policy = Policy(uids=UidRange(UID_BASE, 65536 * number))
+    return RawEngine(
+        node="bench", tag=home.tag, data=str(home.data), run=str(home.run), policy=policy,
+        cgroups=cgroups.choose(), resolve=lambda name: 0,
+    )  # fmt: skip
+
+
+def available() -> float:
+    """MiB that could be had without swapping."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) / 1024
+
+
+async def at_once(works: Iterable[Callable[[], Awaitable[object]]]) -> float:
+    """Do them all, so many at a time; how many a second that was."""
+    turn, number = asyncio.Semaphore(AT_ONCE), itertools.count(1)
+
+    async def work(one: Callable[[], Awaitable[object]]) -> None:
+        async with turn:
+            await one()
+            next(number)
+
+    begun = time.perf_counter()
+    await asyncio.gather(*map(work, works))
+    return (next(number) - 1) / (time.perf_counter() - begun)
+
+
+def measure(home: Home, number: int) -> list[Row]:
+    engine = roomy_engine(home, number)
+    assert home.keeper is not None
+    with asyncio.Runner() as runner:
+        runner.run(engine.open(home.changes.append))
+        try:
+            names = iter([f"many-{index}" for index in range(number)])
+            runner.run(engine.create(spec(next(names)), ""))  # what the first one brings along stays out of the figures
+            before = available()
+            started = runner.run(at_once([lambda name=name: engine.create(spec(name), "") for name in names]))  # type: ignore[misc]
+            lost = before - available()
+            pids = [container.pid for container in engine.all()]
+            assert len(pids) == number and all(os.path.exists(f"/proc/{pid}") for pid in pids)
+            theirs = sum(map(pss, pids[1:]))
+            took = []
+            for _ in range(LISTINGS):
+                begun = time.perf_counter()
+                assert len(engine.all()) == number
+                took.append((time.perf_counter() - begun) * 1000)
+            keeper = pss(home.keeper.pid)
+        finally:
+            everyone = [container.id for container in engine.all()]
+            removed = runner.run(at_once([lambda one=one: engine.remove(one, True) for one in everyone]))  # type: ignore[misc]
+            runner.run(engine.close())
+    wait_until(lambda: len(links(home.tag)) == 1)  # the kernel takes a moment over so many network namespaces
+    return [
+        Row("sandboxes running at once", number, ""),
+        Row(f"starts, {AT_ONCE} at a time", started, "1/s", "goal 200"),
+        Row(f"removals by force, {AT_ONCE} at a time", removed, "1/s"),
+        Row("the engine's list of them", median(took), "ms"),
+        Row("the keeper's memory (PSS)", keeper, "MiB", "goal 20"),
+        Row("a sandbox's own process (PSS)", theirs / (number - 1), "MiB"),
+        Row("memory for each beyond its own process", (lost - theirs) / (number - 1), "MiB", "goal 0.5"),
+    ]
+
+
+def main() -> None:
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else NUMBER
+    with new_home() as home:
+        show("Many sandboxes at once, at the engine", measure(home, number))
+
+
+if __name__ == "__main__":
+    main()
