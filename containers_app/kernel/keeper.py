@@ -36,40 +36,14 @@ if not __package__:  # run as a script: the package's root is two folders up
 from containers_app.kernel import launching
 from containers_app.kernel import plan as plans
 from containers_app.kernel import syscalls as sc
+from containers_app.kernel.children import SETUP_SECONDS, Child, Launch
 from containers_app.kernel.identity import receive_fds
 from containers_app.kernel.launching import MAX_FDS
 from containers_app.kernel.operation import Operation, Stage
 
 MAX_MESSAGE = 1 << 20
-SETUP_SECONDS = 10.0  # a child that isn't running its program by then is stuck, for example in a frozen cgroup
 LOG_BOUND = 16 << 20  # bytes; past it the log moves to log.1 and begins anew
 LOG_CHECK_SECONDS = 2.0
-
-
-class Child:
-    """A process that we forked and have not reaped."""
-
-    __slots__ = ("failed", "pid", "plan")
-
-    def __init__(self, pid: int, plan: plans.Plan) -> None:
-        self.pid, self.plan, self.failed = pid, plan, False
-
-
-class Launch:
-    """A launch under way, from the fork until the program runs. ``status`` is our end of the pair with the child.
-
-    ``held``: the worker has not said yet that the sandbox's files are there. ``due``: the words that the child waits for.
-    """
-
-    __slots__ = ("deadline", "due", "error", "held", "pid", "pidfd", "plan", "ready", "reply_to", "seq", "status", "terminal")
-
-    def __init__(self, plan: plans.Plan, status: socket.socket, reply_to: socket.socket, seq: int) -> None:
-        self.plan, self.status, self.reply_to, self.seq = plan, status, reply_to, seq
-        self.pid, self.pidfd, self.terminal = 0, -1, -1
-        self.ready, self.error = False, {}  # type: bool, dict[str, Any]
-        self.held = bool(plan.root)
-        self.due = [word for word, steps in ((b"root", plan.root), (b"link", plan.link)) if steps]
-        self.deadline = time.monotonic() + SETUP_SECONDS
 
 
 class Keeper:
@@ -166,7 +140,7 @@ class Keeper:
 
     @staticmethod
     def _told(child: Child) -> dict[str, Any]:
-        return {"id": child.plan.id, "run": child.plan.run, "kind": child.plan.kind, "pid": child.pid}
+        return {"id": child.id, "run": child.run, "kind": child.kind, "pid": child.pid}
 
     def _send(self, client: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
         if client not in self.clients:
@@ -229,7 +203,7 @@ class Keeper:
     def _begun(self, launch: Launch, pid: int, pidfd: int) -> None:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
-        self.children[pid] = Child(pid, launch.plan)
+        self.children[pid] = Child.of(pid, launch.plan)
         if launch.held and launch.reply_to not in self.clients:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             return
@@ -342,8 +316,8 @@ class Keeper:
             number = 0 if found.si_code == os.CLD_EXITED else found.si_status
             code = 128 + number if number else found.si_status
             record = self._told(child) | {"code": code, "signal": number, "at": time.time()}
-            if child.plan.exit_record:
-                _write_atomically(child.plan.exit_record, json.dumps(record))
+            if child.exit_record:
+                _write_atomically(child.exit_record, json.dumps(record))
             for client in list(self.clients):
                 self._send(client, {"event": "exited", **record})
 
@@ -353,10 +327,10 @@ class Keeper:
             return
         self.log_check = now
         for child in self.children.values():
-            if child.plan.log:
+            if child.log:
                 with contextlib.suppress(OSError):
-                    if os.stat(child.plan.log).st_size > LOG_BOUND:
-                        _rotate(child.plan.log)
+                    if os.stat(child.log).st_size > LOG_BOUND:
+                        _rotate(child.log)
 
 
 def _rotate(path: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from containers_app.kernel import keeper
+from containers_app.kernel import keeper, plan, rootfs
 from tests.engines.conftest import wait_until
 
 PROGRAM = Path(keeper.__file__)
@@ -57,6 +57,39 @@ def test_it_lists_no_children_at_first(running: tuple[subprocess.Popen[bytes], s
 def test_what_is_no_request_is_answered_and_changes_nothing(running: tuple[subprocess.Popen[bytes], str], message: bytes) -> None:
     assert "error" in ask(running[1], message)
     assert ask(running[1], b'{"seq": 2, "do": "list"}')["children"] == []
+
+
+def send_held_launch(connection: socket.socket, source: str) -> None:
+    launch = plan.Plan(
+        id="held",
+        run="1",
+        kind="sandbox",
+        namespaces=("mnt",),
+        root=(rootfs.PrepareBind(source, True),),
+        child=(rootfs.EnterRoot(),),
+    )
+    connection.send(json.dumps({"seq": 5, "do": "launch", "plan": plan.encode(launch)}).encode())
+
+
+def children(path: str) -> object:
+    return ask(path, b'{"seq": 2, "do": "list"}')["children"]
+
+
+def test_a_root_is_made_when_the_worker_says_go(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    with connect(running[1]) as worker:
+        send_held_launch(worker, "/not/there")
+        wait_until(lambda: children(running[1]))
+        worker.send(b'{"seq": 6, "do": "go", "launch": 5}')
+        answer = json.loads(worker.recv(1 << 20))
+    assert answer["seq"] == 5 and answer["error"]["step"] == "PrepareBind"
+    assert children(running[1]) == []
+
+
+def test_a_launch_that_nobody_is_left_to_let_go_ends(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    with connect(running[1]) as worker:
+        send_held_launch(worker, "/")
+        wait_until(lambda: children(running[1]))
+    wait_until(lambda: not children(running[1]))
 
 
 def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tuple[subprocess.Popen[bytes], str]) -> None:
