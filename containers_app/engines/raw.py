@@ -42,6 +42,7 @@ class RawEngine:
         self._images = f"{data}/images"
         self._store = Store(data)
         self._sandboxes: dict[str, Sandbox] = {}
+        self._unsynced: list[str] = []  # made, and maybe not on the disk yet; one task sees to them all
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
@@ -168,9 +169,17 @@ class RawEngine:
                 if isinstance(error, OSError):
                     raise disk_refused(error) from None
                 raise
-        self._runner.spawn(asyncio.to_thread(self._store.sync, record.id))
+        if not self._unsynced:
+            self._runner.spawn(self._sync())
+        self._unsynced.append(record.id)
         self._touch(sandbox)
         return self._view(sandbox)
+
+    async def _sync(self) -> None:
+        """Whatever has been made meanwhile goes to the disk together."""
+        while waiting := self._unsynced[:]:
+            await asyncio.to_thread(self._store.sync, waiting)
+            del self._unsynced[: len(waiting)]
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
         return self._maker.new_record(spec, owner, self._records(), self._runner.network)

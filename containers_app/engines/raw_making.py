@@ -54,7 +54,7 @@ class Maker:
         return self._joiner.uid_base(spec)
 
     def make_files(self, record: Record) -> None:
-        """Its own layer and the names in it, before anything runs there: later it is the sandbox's, and we write there no more."""
+        """Its own layer and the names in it, before anything runs there: later it is the sandbox's, and we keep out."""
         self._store.make_layer(record)
         etc = f"{self._store.home(record.id)}/upper/etc"
         os.mkdir(etc)

@@ -102,10 +102,11 @@ class Store:
         write_new(path + ".new", msgspec.json.encode(record), 0o600)
         os.rename(path + ".new", path)
 
-    def sync(self, sandbox: str) -> None:
-        """Wait until the disk has it: milliseconds, so never on the way to a running sandbox."""
-        with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
-            for path in (f"{self.home(sandbox)}/record.json", self.home(sandbox), self.directory):
+    def sync(self, sandboxes: Iterable[str]) -> None:
+        """Wait until the disk has them: milliseconds, so never on the way to a running sandbox."""
+        homes = [self.home(sandbox) for sandbox in sandboxes]
+        for path in (*(f"{home}/record.json" for home in homes), *homes, self.directory):
+            with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 from .plan import Plan
 
@@ -35,7 +36,8 @@ class Launch:
     def __init__(self, plan: Plan, status: socket.socket, reply_to: socket.socket, seq: int) -> None:
         self.plan, self.status, self.reply_to, self.seq = plan, status, reply_to, seq
         self.pid, self.pidfd, self.terminal = 0, -1, -1
-        self.ready, self.error = False, {}  # type: bool, dict[str, Any]
+        self.ready = False
+        self.error: dict[str, Any] = {}
         self.held = bool(plan.root)
         self.due = [word for word, steps in ((b"root", plan.root), (b"link", plan.link)) if steps]
         self.deadline = time.monotonic() + SETUP_SECONDS
