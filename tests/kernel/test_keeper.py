@@ -82,7 +82,7 @@ def test_a_root_is_made_when_the_worker_says_go(running: tuple[subprocess.Popen[
         worker.send(b'{"seq": 6, "do": "go", "launch": 5}')
         answer = json.loads(worker.recv(1 << 20))
     assert answer["seq"] == 5 and answer["error"]["step"] == "PrepareBind"
-    assert children(running[1]) == []
+    wait_until(lambda: not children(running[1]))
 
 
 def test_a_launch_that_nobody_is_left_to_let_go_ends(running: tuple[subprocess.Popen[bytes], str]) -> None:
