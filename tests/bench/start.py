@@ -87,7 +87,7 @@ def command(*argv: str) -> Callable[[], None]:
     """Run it to its end, by the cheapest way that there is."""
     path = shutil.which(argv[0])
     assert path
-    quiet = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1)]
+    quiet = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
 
     def run() -> None:
         _, status = os.waitpid(os.posix_spawn(path, argv, os.environ, file_actions=quiet), 0)
