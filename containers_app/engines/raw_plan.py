@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..errors import Unsupported
-from ..kernel import identity, joining, rootfs, security
+from ..kernel import identity, joining, overlay, rootfs, security
 from ..kernel.network import (
     Attachment,
     describe_inside,
@@ -201,7 +201,7 @@ def _helper_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
 def _prepared_mounts(spec: ContainerSpec, place: Place) -> list[Operation]:
     home, mapped, read_only = place.home, maps_ids(spec), spec.security.read_only_root
     steps: list[Operation] = [
-        rootfs.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only)
+        overlay.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only)
     ]
     steps += [rootfs.PrepareBind(directory, True) for directory in place.host_directories]
     return steps + [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]

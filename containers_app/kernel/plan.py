@@ -19,7 +19,7 @@ import base64
 import dataclasses
 from typing import Any
 
-from . import identity, joining, rootfs, security
+from . import identity, joining, overlay, rootfs, security
 from .operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -27,7 +27,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     for kind in (
         identity.WriteIdMaps, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
         identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
-        identity.UseStreams, rootfs.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
+        identity.UseStreams, overlay.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
         rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace,
         security.Confine, security.RunProgram,

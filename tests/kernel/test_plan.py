@@ -7,7 +7,7 @@ import json
 import pytest
 
 from containers_app.engines import raw_plan
-from containers_app.kernel import identity, joining, plan, rootfs, security
+from containers_app.kernel import identity, joining, overlay, plan, rootfs, security
 from containers_app.kernel.network import Attachment
 from containers_app.spec import parse_container
 
@@ -91,4 +91,4 @@ def test_the_user_namespace_is_joined_last_and_views_are_made_while_the_host_s_r
 def test_who_joins_a_mount_namespace_has_no_root_of_its_own() -> None:
     launch = made(namespaces={"net": "none", "mnt": "container:other", "pid": "container:other"})
     kinds = {type(step) for step in (*launch.parent, *launch.root, *launch.child)}
-    assert not kinds & {rootfs.PrepareOverlay, rootfs.EnterRoot, rootfs.Pivot, rootfs.MountProc, joining.AttachView}
+    assert not kinds & {overlay.PrepareOverlay, rootfs.EnterRoot, rootfs.Pivot, rootfs.MountProc, joining.AttachView}
