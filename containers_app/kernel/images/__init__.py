@@ -5,14 +5,22 @@ from .store import (
     Image,
     check_name,
     get_image,
+    hide_image,
     install_image,
     list_images,
     read_image,
-    remove_image,
     remove_scratch,
 )
 
 __all__ = [
-    "BUSYBOX", "Image", "check_name", "ensure_busybox", "get_image", "install_image", "list_images", "read_image", "remove_image",
+    "BUSYBOX",
+    "Image",
+    "check_name",
+    "ensure_busybox",
+    "get_image",
+    "hide_image",
+    "install_image",
+    "list_images",
+    "read_image",
     "remove_scratch",
 ]  # fmt: skip

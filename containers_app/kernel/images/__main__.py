@@ -235,6 +235,7 @@ def finish(task: Import | Commit, source: str, digest: str, defaults: Defaults, 
     image = Image(
         name=task.name, source=source, digest=digest, created_at=time.time(), size=int(facts["size"]), command=defaults.command,
         env=defaults.env, cwd=defaults.cwd if defaults.cwd.startswith("/") else "/", user=facts["user"],
+        owner=task.owner,
     )  # fmt: skip
     new = scratch / "new"
     new.mkdir(mode=0o700)

@@ -33,6 +33,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     env: dict[str, str]
     cwd: str = "/"
     user: str = "0:0"  # uid:gid inside
+    owner: str = ""  # who imported or committed it; "" for the panel's own
     rootfs: str = ""
 
 
@@ -75,17 +76,17 @@ def install_image(scratch: Path, place: Path) -> None:
         raise Conflict(f"There is an image “{place.name}” already.", hint="Choose another name.", code="name_taken") from None
 
 
-def remove_image(images_dir: str, name: str) -> None:
-    """Out of sight in one step; a removal that is cut short is finished at the next start. Raises NotFound."""
+def hide_image(images_dir: str, name: str) -> str:
+    """The first half of a removal, one rename; the second is to remove what this returns. Raises NotFound."""
     get_image(images_dir, name)
-    gone = f"{images_dir}/.removed-{name}-{os.urandom(4).hex()}"
+    gone = f"{images_dir}/.removed-{os.urandom(8).hex()}"
     os.rename(f"{images_dir}/{name}", gone)
-    shutil.rmtree(gone)
+    return gone
 
 
 def remove_scratch(images_dir: str) -> None:
     """What a build or a removal left behind when it was killed. To be called while no other one runs."""
-    for entry in os.scandir(images_dir):
+    for entry in os.scandir(images_dir) if os.path.isdir(images_dir) else []:
         if entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)
 

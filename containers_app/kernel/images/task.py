@@ -43,7 +43,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """``stream`` says that the bytes come on standard input. ``total`` of them, 0 when it is not known."""
+    """``stream`` says that the bytes come on standard input."""
 
     images_dir: str
     scratch: str  # an empty directory of our own in images_dir
@@ -51,6 +51,7 @@ class Import(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     source: ImageSource
     bounds: Bounds
     registries: Registries = Registries()
+    owner: str = ""
     stream: bool = False
     defaults: Defaults = Defaults()
 
@@ -60,6 +61,7 @@ class Commit(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     scratch: str
     name: str
     sandbox: str
+    owner: str
     view: View
     bounds: Bounds
     defaults: Defaults
