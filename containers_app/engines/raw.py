@@ -187,7 +187,6 @@ class RawEngine:
             try:
                 self._store.make(copy.record)
                 await self.images_of.copy_layer(sandbox.record, copy.record, told)
-                self._check_name_free(name)
                 self._maker.write_etc(copy.record)
                 self._store.save(copy.record)
             except BaseException as error:

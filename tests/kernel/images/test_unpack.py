@@ -43,7 +43,7 @@ def test_files_keep_owner_mode_time_and_links(images):
     assert (profile.st_uid, profile.st_gid, stat.S_IMODE(profile.st_mode)) == (1000, 1001, 0o600)
     assert (far.st_uid, far.st_gid) == (65534, 65535)  # an id that no sandbox has is nobody's
     assert stat.S_ISFIFO(os.lstat(root / "pipe").st_mode)
-    assert {name for name in os.listdir(root)} >= {"proc", "sys", "dev", "run", "tmp", "etc"}
+    assert set(os.listdir(root)) >= {"proc", "sys", "dev", "run", "tmp", "etc"}
     assert stat.S_IMODE((root / "tmp").stat().st_mode) == 0o1777 and stat.S_IMODE(root.stat().st_mode) == 0o755
     image = get_image(str(images), "a")
     assert (image.size, image.source, image.user) == (702, "tar:upload", "0:0")
