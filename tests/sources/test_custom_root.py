@@ -110,7 +110,7 @@ def test_a_clone_and_a_commit_through_the_api(lab: Lab, named: list[str]) -> Non
     made = lab.create("of-commit", image="committed")
     assert [lab.say(one, "cat /root/note") for one in (copy, made)] == ["mine", "mine"]
     exported = lab.client.get(f"containers/{box['id']}/export")
-    assert "./root/note" in tarfile.open(fileobj=io.BytesIO(exported.content)).getnames()
+    assert "./root/note" in tarfile.open(fileobj=io.BytesIO(exported.content)).getnames()  # noqa: SIM115
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ from .importing import Tar, run
 OCI = "application/vnd.oci.image"
 
 
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Registry:
     def __init__(self, home: Path, port: int) -> None:
         self.host = f"127.0.0.1:{port}"
@@ -36,7 +41,7 @@ class Registry:
             ["docker-registry", "serve", str(home / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 20
-        while socket.socket().connect_ex(("127.0.0.1", port)):
+        while not answers(port):
             assert time.monotonic() < deadline, "the registry did not come up"
             time.sleep(0.05)
 
