@@ -86,7 +86,7 @@ class CompressMiddleware(_Direct, GZipMiddleware):
     """gzip with a random-length file name in front of secrets (BREACH), as Django does it; small answers stay as they are."""
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
-        if not response.streaming and len(response.content) < SMALLEST:
+        if response.streaming or len(response.content) < SMALLEST:
             return response
         return super().process_response(request, response)
 

@@ -21,13 +21,13 @@ import msgspec
 from django.conf import settings
 
 from .worker.client import LinkChanged, WorkerClient, shared
-from .worker.protocol import Container, ContainersChanged, Event, Push, StatsFrame
+from .worker.protocol import Container, ContainersChanged, Event, Job, Push, StatsFrame
 
 REMEMBERED = 5000  # removed containers of which owner and name are still known
 _SYNC_PATIENCE = 1.0  # seconds that the first reader waits for the first list
 _SETTLE = 0.02  # seconds; the push is in our socket's buffer when the answer is
 
-Message = ContainersChanged | StatsFrame | Event | LinkChanged
+Message = ContainersChanged | StatsFrame | Event | Job | LinkChanged
 Listener = Callable[[Message], None]
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ _payloads: dict[str, msgspec.msgpack.Decoder[Message]] = {
     "containers": msgspec.msgpack.Decoder(ContainersChanged),
     "stats": msgspec.msgpack.Decoder(StatsFrame),
     "events": msgspec.msgpack.Decoder(Event),
+    "jobs": msgspec.msgpack.Decoder(Job),
 }
 
 
@@ -62,7 +63,7 @@ class Mirror:
         self._encoded: dict[str, bytes] = {}
         self._listeners: dict[Listener, bool] = {}  # → whether it wants stats
         self._ready = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(("containers", "events")), name="mirror")
+        self._task = asyncio.create_task(self._follow(("containers", "events", "jobs")), name="mirror")
         self._stats_task: asyncio.Task[None] | None = None
 
     async def ready(self) -> bool:

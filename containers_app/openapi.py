@@ -64,7 +64,8 @@ def _types() -> list[Any]:
 def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done"}
     if route.result is not None:
-        done["content"] = {"application/json": {"schema": schema_of[repr(route.result)]}}
+        kind = "application/x-tar" if route.result is bytes else "application/json"
+        done["content"] = {kind: {"schema": schema_of[repr(route.result)]}}
     failed = {"application/json": {"schema": schema_of[repr(Error)]}}
     operation: dict[str, Any] = {
         "operationId": getattr(route.handler, "__name__", route.summary),
@@ -75,7 +76,8 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         | {code: {"description": text, "content": failed} for code, text in _ERRORS.items()},
     }
     if route.body not in (None, NoBody):
-        content = {"application/json": {"schema": schema_of[repr(route.body)]}}
+        kind = "application/octet-stream" if route.body is bytes else "application/json"
+        content = {kind: {"schema": schema_of[repr(route.body)]}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
 import msgspec
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from .errors import TerrariumError
 
 JSON = "application/json"
+PIECE = 1 << 16  # bytes
 _API = "/api/v1"
 _METRICS = "/metrics"
 
@@ -28,16 +35,43 @@ class Encoded(bytes):
     """A result that is JSON already."""
 
 
+@dataclass(frozen=True)
+class Download:
+    """Bytes from a pipe or socket, which is closed when they are sent or nobody takes them."""
+
+    descriptor: int
+    name: str
+
+
 def is_api_path(path: str) -> bool:
     """For programs: tokens are taken there, and errors are JSON."""
     return path in (_METRICS, _API) or path.startswith(_API + "/")
 
 
-def answer(result: object, status: int = 200) -> HttpResponse:
+def answer(result: object, status: int = 200) -> HttpResponseBase:
+    if isinstance(result, Download):
+        return StreamingHttpResponse(
+            _pieces(result.descriptor),
+            content_type="application/x-tar",
+            headers={"Content-Disposition": f'attachment; filename="{result.name}"'},
+        )
     if status == 204:
         return HttpResponse(status=204)
     content = bytes(result) if isinstance(result, Encoded) else msgspec.json.encode(result)
     return HttpResponse(content, status=status, content_type=JSON)
+
+
+async def _pieces(descriptor: int) -> AsyncIterator[bytes]:
+    """Reads ahead by little: what is not taken stays in the pipe, and its writer waits."""
+    os.set_blocking(descriptor, False)
+    reader = asyncio.StreamReader(limit=PIECE)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, open(descriptor, "rb", buffering=0))  # noqa: ASYNC230, SIM115
+    try:
+        while piece := await reader.read(PIECE):
+            yield piece
+    finally:
+        transport.close()
 
 
 def failure(error: TerrariumError) -> HttpResponse:

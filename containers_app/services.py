@@ -243,10 +243,6 @@ async def read_host(visitor: Visitor) -> dict[str, Any]:
     return await _ask(protocol.ReadHost(), dict[str, Any])
 
 
-async def list_images(visitor: Visitor) -> list[Any]:
-    return await _ask(protocol.ListImages(), list[Any])
-
-
 async def list_networks(visitor: Visitor) -> list[Any]:
     return await _ask(protocol.ListNetworks(), list[Any])
 

@@ -20,7 +20,9 @@ def build() -> App:
 
     from containers_app.routing import websockets
 
-    http: App = BodyBound(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    from .pacing import Pacing
+
+    http: App = BodyBound(Pacing(django_application), settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     if settings.STATIC_ROOT and settings.STATIC_ROOT.is_dir():
         http = StaticApp(http, settings.STATIC_ROOT)
     elif settings.DEBUG:

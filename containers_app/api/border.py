@@ -15,6 +15,7 @@ from ..errors import InvalidInput, TooLarge
 from ..responses import JSON
 
 T = TypeVar("T")
+BINARY = "application/octet-stream"
 _PLACE = re.compile(r"(-?[0-9]{1,15}(?:\.[0-9]{1,9})?) ([a-zA-Z0-9]{1,128})", re.ASCII)
 
 
@@ -42,6 +43,13 @@ def read_body(request: HttpRequest) -> Any:
         raise InvalidInput("The body is not JSON.", code="invalid_json", hint=str(error)[:200]) from None
     except RecursionError:
         raise InvalidInput("The body is nested too deeply.", code="invalid_json") from None
+
+
+def read_bytes(request: HttpRequest) -> bytes:
+    """The body as it is; its length is bounded by panel/asgi.py. Raises InvalidInput for another content type."""
+    if request.content_type != BINARY:
+        raise WrongContentType("The body must be bytes.", hint=f"Send Content-Type: {BINARY}.")
+    return request.body
 
 
 def typed(raw: Any, wanted: type[T], *, strict: bool = True) -> T:

@@ -13,10 +13,6 @@ async def read_graph(call: Call) -> object:
     return await services.read_graph(call.visitor)
 
 
-async def list_images(call: Call) -> object:
-    return {"items": await services.list_images(call.visitor), "next": None}
-
-
 async def list_networks(call: Call) -> object:
     return {"items": await services.list_networks(call.visitor), "next": None}
 
@@ -41,7 +37,6 @@ async def me(call: Call) -> object:
 
 ROUTES = (
     Route("GET", "/namespaces", read_graph, "Read the graph of containers and namespaces", shapes.Graph, tag="host"),
-    Route("GET", "/images", list_images, "List images", shapes.Images, tag="host"),
     Route("GET", "/networks", list_networks, "List networks", shapes.Networks, tag="host"),
     Route("GET", "/events", list_events, "List what happened, oldest first", shapes.Events, query=shapes.EventsQuery, tag="host"),
     Route("GET", "/host", read_host, "Read the host, its engines and checks", shapes.Host, tag="host"),

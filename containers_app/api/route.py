@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from ..errors import NotFound, TerrariumError
 from ..responses import InternalError, MethodNotAllowed, answer, failure
 from ..visitors import Visitor
-from .border import read_body, typed
+from .border import read_body, read_bytes, typed
 from .shapes import NoQuery
 
 View = Callable[..., Any]  # async; Django's stubs know only synchronous ones
@@ -49,12 +50,12 @@ class Route:
     parse: Callable[[Any], Any] | None = None
     tag: str = "containers"
 
-    async def serve(self, request: Any, variables: dict[str, str]) -> HttpResponse:
+    async def serve(self, request: Any, variables: dict[str, str]) -> HttpResponseBase:
         query = typed(dict(request.GET.items()), self.query, strict=False)
         body: Any = None
         if self.body is not None:
-            raw = read_body(request)
-            body = self.parse(raw) if self.parse is not None else typed(raw, self.body)
+            raw = read_bytes(request) if self.body is bytes else read_body(request)
+            body = raw if self.body is bytes else self.parse(raw) if self.parse is not None else typed(raw, self.body)
         result = await self.handler(Call(request.visitor, variables, query, body))
         return answer(result, self.status)
 
@@ -63,7 +64,7 @@ def endpoint(routes: dict[str, Route]) -> View:
     """The view of one path, from its method → route."""
     allowed = ", ".join(sorted(routes))
 
-    async def view(request: HttpRequest, **variables: str) -> HttpResponse:
+    async def view(request: HttpRequest, **variables: str) -> HttpResponseBase:
         method = "GET" if request.method == "HEAD" else request.method or ""
         route = routes.get(method)
         if route is None:

@@ -8,7 +8,7 @@ import msgspec
 
 from ..spec import LimitValue
 from ..worker import protocol
-from ..worker.protocol import Container, EngineStatus, Event
+from ..worker.protocol import Container, EngineStatus, Event, Job
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True): ...
@@ -175,15 +175,43 @@ class Commands(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
+    """``size`` in bytes, ``created_at`` in Unix seconds. What follows ``created_at`` is known of raw images only."""
+
     name: str
     engine: str
     size: int | None
     created_at: float | None
+    source: str = ""
+    digest: str = ""
+    command: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str = "/"
+    user: str = "0:0"
+    owner: str = ""
+    in_use_by: list[str] = []  # names of sandboxes
 
 
 class Images(msgspec.Struct, frozen=True):
     items: list[Image]
     next: str | None = None
+
+
+class Jobs(msgspec.Struct, frozen=True):
+    items: list[Job]
+    next: str | None = None
+
+
+class CloneBody(Body, frozen=True):
+    name: str
+
+
+class CommitBody(Body, frozen=True):
+    image: str
+
+
+class PieceQuery(msgspec.Struct, frozen=True):
+    offset: int = 0  # bytes
+    last: bool = False
 
 
 class Network(msgspec.Struct, frozen=True):

@@ -24,8 +24,13 @@ class Flow:
             self._protocol.transport.unregisterProducer()  # the HTTP channel that the websocket grew out of still has it
             self._protocol.registerProducer(self, True)
 
+    def begin_answer(self) -> None:
+        """Of a streamed HTTP answer, whose request is the producer's place."""
+        if self._protocol is not None and self._protocol.channel is not None:
+            self._protocol.registerProducer(self, True)
+
     def end(self) -> None:
-        if self._protocol is not None and self._protocol.transport is not None:
+        if self._protocol is not None and getattr(self._protocol, "transport", None) is not None:
             self._protocol.unregisterProducer()
 
     async def wait(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from .. import mirror, services
 from ..visitors import Visitor
-from ..worker.protocol import Container, Event, Stats, StatsFrame
+from ..worker.protocol import Container, Event, Job, Stats, StatsFrame
 
 COLUMNS = Stats.__struct_fields__
 _encode = msgspec.json.Encoder().encode
@@ -31,10 +31,14 @@ class FrameCache:
             self._message, self._frames = message, {}
         frame = self._frames.get(visitor.audience)
         if frame is None:
-            frame = self._frames[visitor.audience] = (
-                stats(message, visitor) if isinstance(message, StatsFrame) else event(message, visitor)
-            )
+            frame = self._frames[visitor.audience] = _encoded(message, visitor)
         return frame
+
+
+def _encoded(message: Any, visitor: Visitor) -> str:
+    if isinstance(message, StatsFrame):
+        return stats(message, visitor)
+    return job(message, visitor) if isinstance(message, Job) else event(message, visitor)
 
 
 def hello(visitor: Visitor, node: str) -> str:
@@ -78,6 +82,12 @@ def event(happened: Event, visitor: Visitor) -> str:
     if not services.may_see_event(visitor, happened):
         return ""
     return _text({"type": "event", **msgspec.structs.asdict(happened)})
+
+
+def job(under_way: Job, visitor: Visitor) -> str:
+    if not services.may_see_owner(visitor, under_way.owner):
+        return ""
+    return _text({"type": "job", "job": under_way})
 
 
 def _items(containers: Iterable[Container]) -> str:

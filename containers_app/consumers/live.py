@@ -23,7 +23,7 @@ from django.conf import settings
 from .. import mirror, visitors
 from ..visitors import Visitor
 from ..worker.client import LinkChanged
-from ..worker.protocol import TOPICS, ContainersChanged, Event, StatsFrame
+from ..worker.protocol import TOPICS, ContainersChanged, Event, Job, StatsFrame
 from . import frames
 from .admission import LOGGED_OUT, Scope, admit
 from .flow import Flow
@@ -75,6 +75,7 @@ class LiveSocket:
         self._changed: set[str] = set()
         self._stats: StatsFrame | None = None
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._jobs: dict[str, Job] = {}  # the newest of each that is due
         self._worker: bool | None = None
 
     async def run(self, receive: Receive) -> None:
@@ -125,6 +126,10 @@ class LiveSocket:
             if "events" not in self._topics:
                 return
             self._events.append(message)
+        elif isinstance(message, Job):
+            if "jobs" not in self._topics:
+                return
+            self._jobs[message.id] = message
         elif isinstance(message, LinkChanged):
             self._worker = message.up
         self._wake.set()
@@ -172,6 +177,8 @@ class LiveSocket:
             await self._frame(frames.changed_containers(self._visitor, changed))
         while self._events:
             await self._frame(_shared.of(self._events.popleft(), self._visitor))
+        while self._jobs:
+            await self._frame(_shared.of(self._jobs.pop(next(iter(self._jobs))), self._visitor))
         if self._stats is not None:
             newest, self._stats = self._stats, None
             await self._frame(_shared.of(newest, self._visitor))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..kernel.images.task import Defaults
 from ..spec import ContainerSpec, LimitChanges, LimitReading
 
 
@@ -59,6 +60,13 @@ class Terminal(Protocol):
     async def resize(self, rows: int, columns: int) -> None: ...
 
 
+class Archive(msgspec.Struct, frozen=True):
+    """A tar to be read from ``fd`` (the reader closes it). ``defaults`` are a Docker container's command and the like."""
+
+    fd: int
+    defaults: Defaults = Defaults()
+
+
 class EngineStatus(msgspec.Struct, frozen=True):
     name: str
     available: bool
@@ -99,3 +107,5 @@ class Engine(Protocol):
     def preview(self, spec: ContainerSpec) -> list[str]: ...
     def images(self) -> Listing: ...
     def networks(self) -> Listing: ...
+    async def export_image(self, name: str) -> Archive: ...
+    async def export_container(self, container_id: str) -> Archive: ...

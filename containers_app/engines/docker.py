@@ -11,20 +11,24 @@ only a number that means as much) is kept here and written again when the contai
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
+from ..kernel.images.layers import defaults
 from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
 from . import docker_exec, docker_limits, docker_spec, docker_view
-from .base import Changed, Container, EngineStatus, ExecResult
+from .base import Archive, Changed, Container, EngineStatus, ExecResult
 from .docker_client import CALL_SECONDS
 from .docker_list import DockerList
 
 SLOW_SECONDS = 60.0  # for what makes or removes files, or starts a program
 STOP_MARGIN = 15.0  # seconds beyond a stop's own time-out
+PACK_SECONDS = 600.0  # until the first byte of an archive
 MAX_LOG = 1 << 20  # bytes of log that are handed on
 MAX_TAIL = 10_000  # lines
 
@@ -199,6 +203,19 @@ class DockerEngine:
             if tag != "<none>:<none>"
         ]
 
+    async def export_image(self, name: str) -> Archive:
+        """As `docker save`: layers and configuration. Docker packs it all before it sends the first byte."""
+        self._must_be_up()
+        opened = await self._client.stream("GET", f"/images/{quote(name, safe='')}/get", patience=PACK_SECONDS)
+        return Archive(_blocking(opened))
+
+    async def export_container(self, container_id: str) -> Archive:
+        """As `docker export`: its files as they are now, without mounts; its configuration beside."""
+        container = self._live(container_id)
+        config = self._list.find(container.id).config
+        opened = await self._client.stream("GET", f"/containers/{container.id}/export", patience=PACK_SECONDS)
+        return Archive(_blocking(opened), defaults({"config": config}))
+
     async def networks(self) -> list[dict[str, Any]]:
         """[] while there is no daemon: ``status`` says so."""
         if not self._list.up:
@@ -273,3 +290,9 @@ class DockerEngine:
         if body:
             sdk._result(sdk._post_json(sdk._url("/containers/{0}/update", container_id), data=body))
         return docker_limits.signature(sdk.inspect_container(container_id).get("HostConfig") or {})
+
+
+def _blocking(opened: socket.socket) -> int:
+    """Its descriptor, for the process that reads it."""
+    opened.setblocking(True)
+    return opened.detach()

@@ -160,7 +160,9 @@ class DockerClient:
             self._sdk.close()
             self._sdk = None
 
-    async def stream(self, method: str, path: str, body: dict[str, Any] | None = None, *, upgrade: bool = False) -> socket.socket:
+    async def stream(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, upgrade: bool = False, patience: float = CALL_SECONDS
+    ) -> socket.socket:
         """Ask for something without end. Returns the socket right behind the answer's head; the caller closes it.
 
         HTTP/1.0 keeps the daemon from cutting the stream into chunks; with ``upgrade`` it becomes a two-way pipe.
@@ -173,7 +175,7 @@ class DockerClient:
         opened = await self._open()
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(patience):
                 await loop.sock_sendall(opened, "\r\n".join((*head, "", "")).encode() + data)
                 status = int((await _read_head(opened)).split(b" ", 2)[1])
                 if status not in (101, 200):

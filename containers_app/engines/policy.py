@@ -19,8 +19,10 @@ import msgspec
 from ..errors import InvalidInput, PolicyRefused
 from ..kernel import namespaces
 from ..kernel.host_image import HOST_IMAGE
+from ..kernel.images.references import check_registry, parse_reference
+from ..kernel.images.task import Registries
 from ..kernel.security import DEFAULT_CAPABILITIES
-from ..spec import NAMESPACE_TYPES, ContainerSpec, LimitChanges, LimitValue
+from ..spec import NAMESPACE_TYPES, ContainerSpec, ImportSpec, LimitChanges, LimitValue, RegistrySource
 from ..units import parse_size
 
 UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
@@ -52,12 +54,16 @@ class Allow:
     no_user_namespace: bool = False  # root inside is root outside
     seccomp_off: bool = False
     host_image: bool = False  # sandboxes that see the host's own programs and settings (kernel/host_image.py)
+    import_paths: tuple[str, ...] = ()  # host directories; they and what is in them may become images
+    registries: tuple[str, ...] = ("docker.io", "ghcr.io", "quay.io")  # that images may be fetched from, by https
+    insecure_registries: tuple[str, ...] = ()  # the same by plain http
 
     def __post_init__(self) -> None:
         if unknown := set(self.host_namespaces) - set(NAMESPACE_TYPES):
             raise ValueError(f"allow.host_namespaces: there is no namespace called {sorted(unknown)[0]}")
-        if relative := [path for path in self.bind_paths if not path.startswith("/")]:
-            raise ValueError(f"allow.bind_paths: {relative[0]} is not an absolute path")
+        for name in ("bind_paths", "import_paths"):
+            if relative := [path for path in getattr(self, name) if not path.startswith("/")]:
+                raise ValueError(f"allow.{name}: {relative[0]} is not an absolute path")
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,20 @@ class Largest:
     memory: int | str | None = None  # bytes, or written as "8G"
     cpu: float | None = None  # cores
     pids: int | None = None
+    image_size: int | str = "8G"  # of one image, unpacked; bytes, or written as "8G"
+    image_entries: int = 1_000_000  # files, directories and links of one image
 
     def __post_init__(self) -> None:
-        for name, value in self.items():
+        for name, value in (*self.items(), ("image_size", self.image_bytes), ("image_entries", self.image_entries)):
             if value <= 0:
                 raise ValueError(f"limits.{name} must be more than 0")
+
+    @property
+    def image_bytes(self) -> int:
+        try:
+            return parse_size(self.image_size)
+        except InvalidInput as error:
+            raise ValueError(f"limits.image_size: {error.message}") from None
 
     def items(self) -> list[tuple[str, float]]:
         """(name, bytes, cores or processes) of those that are set."""
@@ -213,6 +228,27 @@ def check_bind_paths(policy: Policy, spec: ContainerSpec) -> None:
                     f"This host does not let {mount.source} be mounted into containers.",
                     hint="Ask root to add it to bind_paths in policy.toml.",
                 )
+
+
+def check_import(policy: Policy, spec: ImportSpec) -> None:
+    """What an image may be made from."""
+    path = getattr(spec.source, "path", "")
+    if path and not any(
+        _within(place, _resolved(allowed))
+        for allowed in policy.allow.import_paths
+        for place in (os.path.normpath(path),)
+        if _resolved(path) == place
+    ):
+        raise PolicyRefused(
+            f"This host does not let {path} become an image.",
+            hint="Ask root to add it to import_paths in policy.toml; write it without symbolic links.",
+        )
+    if isinstance(spec.source, RegistrySource):
+        check_registry(registries(policy), parse_reference(spec.source.reference))
+
+
+def registries(policy: Policy) -> Registries:
+    return Registries(policy.allow.registries, policy.allow.insecure_registries)
 
 
 def check_capabilities(policy: Policy, spec: ContainerSpec) -> None:

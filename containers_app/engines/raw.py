@@ -21,11 +21,14 @@ import msgspec
 from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
 from ..kernel import host_image, images
 from ..kernel.cgroups import Cgroups
+from ..kernel.images.task import View
 from ..kernel.network import list_networks, open_network
 from ..spec import ContainerSpec, LimitChanges, LimitReading
-from . import raw_exec, raw_logs, raw_making, raw_plan, raw_recover, raw_view
-from .base import Changed, Container, EngineStatus, ExecResult
+from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
+from .base import Archive, Changed, Container, EngineStatus, ExecResult
+from .image_process import Told
 from .policy import Policy, check_spec
+from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_removal import group_names
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
@@ -43,9 +46,11 @@ class RawEngine:
         self._store = Store(data)
         self._sandboxes: dict[str, Sandbox] = {}
         self._unsynced: list[str] = []  # made, and maybe not on the disk yet; one task sees to them all
+        self._copies: list[Record] = []  # clones under way
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
+        self.images_of = RawImages(self._images, policy, self._records, self._store.home)
         self._runner = Runner(
             tag=tag,
             run=run,
@@ -63,6 +68,7 @@ class RawEngine:
         self._changed = changed
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
+        await asyncio.to_thread(images.remove_scratch, self._images)
         own = f"{self._data}/busybox/bin/busybox"  # fetched by deploy/up where the machine's own is not static
         busybox = own if os.path.exists(own) else images.BUSYBOX
         await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
@@ -123,7 +129,8 @@ class RawEngine:
         raise NotFound(f"There is no sandbox called “{wanted[:64]}”.", hint="It may have been removed.")
 
     def _records(self) -> list[Record]:
-        return [sandbox.record for sandbox in self._sandboxes.values()]
+        """Also of those whose files are being copied: their ids and addresses are taken."""
+        return [sandbox.record for sandbox in self._sandboxes.values()] + self._copies
 
     @contextlib.asynccontextmanager
     async def _held(self, container_id: str) -> AsyncIterator[Sandbox]:
@@ -148,9 +155,8 @@ class RawEngine:
         check_spec(self._policy, spec)
         raw_plan.check_possible(spec)
         image = images.get_image(self._images, spec.image)
-        spec = msgspec.structs.replace(spec, command=spec.command or image.command)
-        if any(sandbox.record.spec.name == spec.name for sandbox in self._sandboxes.values()):
-            raise Conflict(f"There is a sandbox called “{spec.name}” already.", hint="Choose another name.", code="name_taken")
+        spec = raw_making.with_defaults(spec, image)
+        self._check_name_free(spec.name)
         sandbox = Sandbox(self._new_record(spec, owner))
         record = sandbox.record
         self._sandboxes[record.id] = sandbox
@@ -181,6 +187,54 @@ class RawEngine:
             await asyncio.to_thread(self._store.sync, waiting)
             del self._unsynced[: len(waiting)]
 
+    async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
+        """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""
+        sandbox = self._find(container_id)
+        self._check_name_free(name)
+        with raw_images.copying(sandbox):
+            copy = Sandbox(self._new_record(msgspec.structs.replace(sandbox.record.spec, name=name, hostname=""), owner))
+            self._copies.append(copy.record)
+            try:
+                self._store.make(copy.record)
+                self._store.make_layer(copy.record)
+                await self.images_of.copy_layer(sandbox.record, copy.record, told)
+                self._maker.write_etc(copy.record)
+                self._store.save(copy.record)
+            except BaseException as error:
+                await asyncio.shield(asyncio.to_thread(self._store.remove, copy.record.id))
+                if isinstance(error, OSError):
+                    raise disk_refused(error) from None
+                raise
+            finally:
+                self._copies.remove(copy.record)
+        self._sandboxes[copy.record.id] = copy
+        self._touch(copy)
+        return self._view(copy)
+
+    async def commit(self, container_id: str, image: str, owner: str, told: Told) -> str:
+        """Its files as a new image."""
+        sandbox = self._find(container_id)
+        with raw_images.copying(sandbox):
+            return await self.images_of.commit(sandbox.record, image, owner, told)
+
+    async def export_container(self, container_id: str) -> Archive:
+        """A tar of its files, as its root sees them, from the descriptor that is returned."""
+        sandbox = self._find(container_id)
+        raw_images.check_still(sandbox)
+        return self._export(self.images_of.view_of(sandbox.record))
+
+    async def export_image(self, name: str) -> Archive:
+        return self._export(self.images_of.view_of_image(name))
+
+    def _export(self, view: View) -> Archive:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._runner.spawn(self.images_of.export(view, writing))
+        return Archive(reading)
+
+    def _check_name_free(self, name: str) -> None:
+        if any(record.spec.name == name for record in self._records()):
+            raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
+
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
         return self._maker.new_record(spec, owner, self._records(), self._runner.network)
 
@@ -196,6 +250,7 @@ class RawEngine:
 
     async def start(self, container_id: str) -> None:
         async with self._held(container_id) as sandbox:
+            raw_images.check_free(sandbox)
             if sandbox.record.phase == "running":
                 raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
             await self._launch(sandbox)
@@ -216,6 +271,7 @@ class RawEngine:
 
     async def restart(self, container_id: str, timeout: float) -> None:
         async with self._held(container_id) as sandbox:
+            raw_images.check_free(sandbox)
             if sandbox.record.phase == "running":
                 await self._runner.stop(sandbox, timeout)
             await self._launch(sandbox)
@@ -229,6 +285,7 @@ class RawEngine:
 
     async def _freeze(self, container_id: str, paused: bool) -> None:
         async with self._held(container_id) as sandbox:
+            raw_images.check_free(sandbox)
             self._must_run(sandbox, "paused" if paused else "resumed", paused_too=True)
             if sandbox.record.paused == paused:
                 state = "paused" if paused else "running"
@@ -241,6 +298,7 @@ class RawEngine:
     async def remove(self, container_id: str, force: bool) -> None:
         async with self._held(container_id) as sandbox:
             record = sandbox.record
+            raw_images.check_free(sandbox)
             if record.phase == "running" and not force:
                 raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
             was_running = record.phase == "running"
@@ -342,11 +400,7 @@ class RawEngine:
         return [dict(network) for network in list_networks(self._runner.network)]
 
     async def images(self) -> list[dict[str, Any]]:
-        found = await asyncio.to_thread(images.list_images, self._images)
-        return [
-            {"name": image.name, "engine": "raw", "size": image.size, "created_at": image.created_at, "command": image.command}
-            for image in found
-        ]
+        return await self.images_of.rows()
 
     async def assert_network(self) -> None:
         """Docker has (re)started and may have closed the forward chain."""

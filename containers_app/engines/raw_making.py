@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
 
+import msgspec
+
+from ..errors import InvalidInput
 from ..kernel import resolver
+from ..kernel.images import Image
 from ..kernel.network import Network
 from ..spec import ContainerSpec
 from . import raw_plan
 from .policy import Policy
 from .raw_joins import Joiner, held_addresses
-from .raw_store import Record, Store, free_uid_base, write_new
+from .raw_store import Record, Store, free_uid_base
 
 
 def addresses(records: Iterable[Record]) -> set[str]:
@@ -23,6 +28,18 @@ def addresses(records: Iterable[Record]) -> set[str]:
 
 def held(records: Iterable[Record]) -> set[str]:
     return held_addresses((record.spec, record.run.pid if record.run else 0) for record in records if record.phase == "running")
+
+
+def with_defaults(spec: ContainerSpec, image: Image) -> ContainerSpec:
+    """What the spec leaves open is the image's. "/" and "0:0" are what it says when nothing was said. Raises InvalidInput."""
+    command = spec.command or image.command
+    if not command:
+        raise InvalidInput(
+            f"The image {image.name} names no program.", code="invalid_command", hint='Give a command, for example ["sh"].'
+        )
+    cwd = image.cwd if spec.cwd == "/" else spec.cwd
+    user = image.user if spec.user == "0:0" else spec.user
+    return msgspec.structs.replace(spec, command=command, cwd=cwd, user=user)
 
 
 class Maker:
@@ -54,11 +71,20 @@ class Maker:
         return self._joiner.uid_base(spec)
 
     def make_files(self, record: Record) -> None:
-        """Its own layer and the names in it, before anything runs there: later it is the sandbox's, and we keep out."""
+        """Its own layer and the names in it, before anything runs there."""
         self._store.make_layer(record)
-        etc = f"{self._store.home(record.id)}/upper/etc"
-        os.mkdir(etc)
-        os.chmod(etc, 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
+        self.write_etc(record)
+
+    def write_etc(self, record: Record) -> None:
+        """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more.
+
+        A clone's layer has what the other one left there, so no link is followed.
+        """
+        upper = f"{self._store.home(record.id)}/upper"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{upper}/etc")
+            os.chmod(f"{upper}/etc", 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
+            os.chown(f"{upper}/etc", record.uid_base, record.uid_base)
         name = raw_plan.hostname(record.spec)
         address = record.attachment.address if record.attachment is not None else "127.0.1.1"
         files = {
@@ -66,6 +92,20 @@ class Maker:
             "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{address}\t{name}\n",
             "resolv.conf": resolver.resolv_conf(),
         }
-        for file_name, text in files.items():
-            write_new(f"{etc}/{file_name}", text.encode(), 0o644, record.uid_base)
-        os.chown(etc, record.uid_base, record.uid_base)
+        try:
+            etc = os.open(f"{upper}/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return  # another one's root has put something else there
+        try:
+            for file_name, text in files.items():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file_name, dir_fd=etc)
+                file = os.open(file_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=etc)
+                try:
+                    os.write(file, text.encode())
+                    os.fchown(file, record.uid_base, record.uid_base)
+                    os.fchmod(file, 0o644)
+                finally:
+                    os.close(file)
+        finally:
+            os.close(etc)

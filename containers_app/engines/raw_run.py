@@ -36,7 +36,7 @@ EXIT_WORD_SECONDS = 1.0  # how long the keeper's word of an exit may take after 
 class Sandbox:
     """A record and what belongs to it while this worker lives."""
 
-    __slots__ = ("cached", "ended", "lock", "paths", "pidfd", "record")
+    __slots__ = ("cached", "copies", "ended", "lock", "paths", "pidfd", "record")
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -45,6 +45,7 @@ class Sandbox:
         self.pidfd = -1
         self.ended = asyncio.Event()
         self.cached: Container | None = None
+        self.copies = 0  # of its files, under way
 
 
 class Runner:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from .. import services
+from .. import image_services, services
 from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
@@ -47,7 +47,7 @@ async def containers(request: Any) -> HttpResponse:
     visitor = request.visitor
     return await _page(
         request, "containers", containers=_containers(request), host=services.read_host(visitor),
-        images=services.list_images(visitor), limits_table=LIMITS_TABLE,
+        images=image_services.list_images(visitor), limits_table=LIMITS_TABLE,
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ async def namespaces(request: Any) -> HttpResponse:
 
 
 async def images(request: Any) -> HttpResponse:
-    return await _page(request, "images", items=services.list_images(request.visitor))
+    return await _page(request, "images", items=image_services.list_images(request.visitor))
 
 
 async def networks(request: Any) -> HttpResponse:

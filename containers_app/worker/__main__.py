@@ -118,6 +118,7 @@ async def serve(options: argparse.Namespace) -> None:
     for task in minding:
         task.cancel()
     _log.info("ending; sandboxes go on")
+    await worker.jobs.close()
     await server.close()
     await registry.close()
     sampler.close()

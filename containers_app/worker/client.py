@@ -41,7 +41,7 @@ READS = (
     protocol.ListContainers, protocol.GetContainer, protocol.ReadLimits, protocol.ReadProcesses, protocol.ReadNamespaces,
     protocol.ReadGraph, protocol.ReadStats, protocol.ReadHistory, protocol.ReadMetrics, protocol.ReadLogs, protocol.ReadCommands,
     protocol.ReadSecurity, protocol.PreviewCommands, protocol.ReadHost, protocol.ListImages, protocol.ListNetworks,
-    protocol.ListEvents,
+    protocol.ListEvents, protocol.GetImage, protocol.ListJobs, protocol.GetJob,
 )  # fmt: skip
 
 _ROOM_FOR_FDS = socket.CMSG_SPACE(16 * 4)  # socket.recv_fds would lose the flag that closes them on exec

@@ -23,8 +23,9 @@ from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import inspection, metrics, protocol
+from . import image_commands, inspection, metrics, protocol
 from .history import History
+from .jobs import Jobs
 from .live import Live
 from .protocol import Stats, TerminalOpened
 from .registry import Registry
@@ -51,6 +52,21 @@ class Worker:
     cgroups: Cgroups
     terminals: dict[str, Terminal] = field(default_factory=dict)  # those whose holder can't size them itself
     names: set[str] = field(default_factory=set)  # of containers being made
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(self.node, self.live.job)
+
+    @contextmanager
+    def reserved(self, name: str) -> Iterator[None]:
+        """No two containers of one name, in whichever engine, also while they are being made."""
+        if name in self.names or self.registry.named(name) is not None:
+            raise Conflict(f"There is a container called “{name}” already.", hint="Choose another name.", code="name_taken")
+        self.names.add(name)
+        try:
+            yield
+        finally:
+            self.names.discard(name)
 
 
 async def handle(worker: Worker, command: protocol.Command) -> object:
@@ -79,7 +95,7 @@ async def create_container(worker: Worker, command: protocol.CreateContainer) ->
     policies.check_spec(worker.policy, spec)
     check_references(worker, spec)
     engine = worker.registry.engine(spec.engine)
-    with _reserved(worker, spec.name):
+    with worker.reserved(spec.name):
         container = await engine.create(spec, command.owner)
     worker.registry.changed(container.id)
     worker.registry.publish()
@@ -117,18 +133,6 @@ def find(registry: Registry, wanted: str) -> Container:
         if matches:
             raise Conflict(f"More than one container is meant by “{wanted[:64]}”.", hint="Write more of the id.")
     raise NotFound(f"There is no container “{wanted[:64]}”.", hint="It may have been removed.")
-
-
-@contextmanager
-def _reserved(worker: Worker, name: str) -> Iterator[None]:
-    """No two containers of one name, in whichever engine, also while they are being made."""
-    if name in worker.names or worker.registry.named(name) is not None:
-        raise Conflict(f"There is a container called “{name}” already.", hint="Choose another name.", code="name_taken")
-    worker.names.add(name)
-    try:
-        yield
-    finally:
-        worker.names.discard(name)
 
 
 async def start_container(worker: Worker, command: protocol.StartContainer) -> Container:
@@ -368,4 +372,5 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.ListImages: list_images,
     protocol.ListNetworks: list_networks,
     protocol.ListEvents: list_events,
+    **image_commands.HANDLERS,
 }

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from ..errors import InvalidInput
-from .protocol import TOPICS, ContainersChanged, Event, Push, StatsFrame, frame
+from .protocol import TOPICS, ContainersChanged, Event, Job, Push, StatsFrame, frame
 from .registry import Registry
 
 TICK = 1.0  # seconds between stats frames
@@ -104,6 +104,13 @@ class Live:
         for subscriber, subscription in list(self._subscriptions.items()):
             if "events" in subscription.topics and not subscriber.congested:
                 self._send_events(subscriber, subscription)
+
+    def job(self, job: Job) -> None:
+        """Who is congested misses progress, never an end."""
+        data = frame(Push("jobs", msgspec.Raw(_encode(job))))
+        for subscriber, subscription in list(self._subscriptions.items()):
+            if "jobs" in subscription.topics and (job.state != "running" or not subscriber.congested):
+                subscriber.push(data)
 
     def drained(self, subscriber: Subscriber) -> None:
         """The subscriber has room again: send what it missed."""

@@ -34,9 +34,18 @@ no_user_namespace = false
 seccomp_off = false
 # The image "host": sandboxes that see this machine's programs and settings, read-only, as far as anyone may read them.
 host_image = false
+# Directories of the host in which there are root file systems or archives that may become images, for example ["/srv/roots"].
+import_paths = []
+# Registries that images may be fetched from; the worker asks no other host. With a port where it is not 443.
+registries = ["docker.io", "ghcr.io", "quay.io"]
+# Registries that speak plain http, for example ["127.0.0.1:5000"].
+insecure_registries = []
 
 [limits]
 # The largest limits that may be asked for, for example memory = "8G", cpu = 4, pids = 4096. Left out: what the host has.
+# The largest image, unpacked, and the most files in one.
+image_size = "8G"
+image_entries = 1000000
 """
 
 

@@ -25,6 +25,8 @@ _PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
     "mkfs.ext4": "e2fsprogs",
+    "docker-registry": "docker-registry",
+    "debootstrap": "debootstrap",
     "gcc": "gcc",  # hostile programs for tests/engines/breakout
 }
 _FILES = {

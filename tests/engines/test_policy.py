@@ -160,5 +160,12 @@ def test_a_change_of_limits_is_held_against_the_largest_and_can_not_clear_them()
 
 def test_every_check_is_in_the_list():
     named = {value for name, value in vars(module).items() if name.startswith("check_")}
-    others = {module.check_spec, module.check_changes, module.check_limit, module.check_initial_namespace}
+    others = {
+        module.check_spec,
+        module.check_changes,
+        module.check_limit,
+        module.check_initial_namespace,
+        module.check_import,
+        module.check_registry,
+    }
     assert named - others == set(module.POLICY_CHECKS)

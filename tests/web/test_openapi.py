@@ -37,11 +37,15 @@ def test_every_reference_leads_somewhere():
     assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= known
 
 
+# what needs the raw engine; tests/sources/test_custom_root.py has it
+OF_REAL_IMAGES = ("/images/{name}", "/images/{name}/export", "/containers/{id}/export", "/jobs/{id}")
+
+
 async def test_real_answers_are_of_the_documented_types(as_staff, worker):
     """Every GET of the table, on a running container; unknown fields count as drift too."""
     await as_staff.post("/containers", SPEC)
     for route in ROUTES:
-        if route.method == "GET":
+        if route.method == "GET" and route.path not in OF_REAL_IMAGES:
             answer = await as_staff.get(route.path.replace("{id}", "web-1"))
             assert answer.status == 200, (route.path, answer.body)
             typed = msgspec.convert(answer.body, route.result)

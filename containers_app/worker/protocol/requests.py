@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ...spec import ContainerSpec, LimitValue
+from ...spec import ContainerSpec, ImportSpec, LimitValue
 
-TOPICS = ("containers", "stats", "events")
+TOPICS = ("containers", "stats", "events", "jobs")
+MAX_PIECE = 1 << 19  # bytes of an upload at once
 
 
 class Command(msgspec.Struct, frozen=True, tag=True, tag_field="command", forbid_unknown_fields=True):
@@ -140,6 +141,70 @@ class ReadHost(Command, frozen=True): ...
 class ListImages(Command, frozen=True): ...
 
 
+class GetImage(Command, frozen=True):
+    name: str
+
+
+class RemoveImage(Command, frozen=True):
+    name: str
+
+
+class ImportImage(Command, frozen=True):
+    """The reply is a Job. Where the source is an upload, its bytes follow by FeedJob."""
+
+    spec: ImportSpec
+    owner: str
+
+
+class FeedJob(Command, frozen=True):
+    """A piece of an upload. ``offset`` is where it begins: pieces come in order, one may come again. The reply is a Job."""
+
+    id: str
+    offset: int
+    data: bytes
+    last: bool = False
+
+
+class ListJobs(Command, frozen=True):
+    """Newest first."""
+
+
+class GetJob(Command, frozen=True):
+    id: str
+
+
+class CancelJob(Command, frozen=True):
+    id: str
+
+
+class CloneContainer(Command, frozen=True):
+    """The reply is a Job."""
+
+    id: str
+    name: str
+    owner: str
+
+
+class CommitContainer(Command, frozen=True):
+    """The reply is a Job."""
+
+    id: str
+    image: str
+    owner: str
+
+
+class ExportContainer(Command, frozen=True):
+    """The reply carries an fd from which a tar comes."""
+
+    id: str
+
+
+class ExportImage(Command, frozen=True):
+    """The same of an image."""
+
+    name: str
+
+
 class ListNetworks(Command, frozen=True): ...
 
 
@@ -157,4 +222,6 @@ AnyCommand = (
     | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
     | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
     | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+    | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
+    | ExportContainer | ExportImage
 )  # fmt: skip

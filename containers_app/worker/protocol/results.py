@@ -10,6 +10,27 @@ class TerminalOpened(msgspec.Struct, frozen=True):
     is_tty: bool
 
 
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that takes its time. Known until the worker ends, the newest hundred."""
+
+    id: str
+    node: str
+    kind: str  # import | clone | commit
+    target: str  # the image or sandbox that it makes
+    owner: str
+    state: str  # running | done | failed | cancelled
+    phase: str = ""  # in words
+    done: int = 0  # bytes of the phase
+    total: int = 0  # 0: not known
+    received: int = 0  # bytes of an upload
+    upload: bool = False  # waits for bytes to be sent
+    message: str = ""  # why it failed, or what is worth knowing
+    hint: str = ""
+    code: str = ""  # of the failure
+    started_at: float = 0.0  # Unix seconds
+    finished_at: float | None = None
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node."""
 
