@@ -1,5 +1,5 @@
 // The panel's live state in this page: containers and their last numbers, fed by one websocket that heals itself.
-// Events: "containers" {changed: [id], removed: [id], reset}, "stats" frame, "activity" event, "worker" up, "connection" up.
+// Events: "containers" {changed: [id], removed: [id], reset}, "stats" frame, "activity" event, "job" job, "worker" up, "connection" up.
 
 import { api } from "./api.js";
 import { pageData } from "./dom.js";
@@ -122,6 +122,7 @@ class Store extends EventTarget {
     if (message.type === "containers") this.#receiveContainers(message);
     else if (message.type === "stats") this.#receiveStats(message);
     else if (message.type === "event") this.#emit("activity", message);
+    else if (message.type === "job") this.#emit("job", message.job);
     else if (message.type === "worker") this.#emit("worker", message.up);
   }
 

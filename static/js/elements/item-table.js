@@ -1,15 +1,10 @@
-// Images or networks: a plain table of what the engines have.
+// A plain table of what the engines have.
 
 import { emptyState, h, icon, pageData, setText } from "../dom.js";
 import * as format from "../lib/format.js";
 
 const badge = (engine) => h("span", { class: "badge", "data-engine": engine }, engine);
 const KINDS = {
-  images: {
-    title: "Images", one: "image", icon: "images", search: (item) => `${item.name} ${item.engine}`,
-    columns: [["Name", (item) => h("b", { class: "mono" }, item.name)], ["Engine", (item) => badge(item.engine)], ["Size", (item) => format.bytes(item.size), "num"], ["Made", (item) => h("span", { title: format.dateTime(item.created_at) }, format.ago(item.created_at)), "num"]],
-    empty: ["No images yet", "The busybox image is made by deploy/up from the machine's own static binary. Run it again if it is missing."],
-  },
   networks: {
     title: "Networks", one: "network", icon: "networks", search: (item) => `${item.name} ${item.engine} ${item.subnet} ${item.bridge}`,
     columns: [["Name", (item) => h("b", null, item.name)], ["Engine", (item) => badge(item.engine)], ["Subnet", (item) => h("code", null, item.subnet || "–")], ["Gateway", (item) => h("code", null, item.gateway || "–")], ["Bridge on the host", (item) => h("code", null, item.bridge || "–")]],

@@ -1,0 +1,121 @@
+// "Import an image": where its files come from. An upload goes in pieces, so that nothing holds it whole.
+
+import { api } from "./api.js";
+import { field, input } from "./create/fields.js";
+import { h, icon, setText } from "./dom.js";
+import { toastError } from "./feedback.js";
+import { splitCommand } from "./lib/argv.js";
+import { store } from "./store.js";
+
+const PIECE = 512 * 1024; // bytes, as many as the API takes at once
+const ATTEMPTS = 3;
+
+const text = (name, label, placeholder, hint) => ({ name, make: () => { const control = input(name, placeholder, { "data-testid": `import-${name}` }); return { element: field(label, control, hint), read: () => control.value.trim() }; } });
+const list = (name, label, placeholder, hint) => ({ ...text(name, label, placeholder, hint), make: () => { const made = text(name, label, placeholder, hint).make(); return { element: made.element, read: () => splitCommand(made.read()) }; } });
+const file = { name: "file", make: () => { const control = h("input", { type: "file", name: "file", "data-testid": "import-file" }); return { element: field("File", control), file: () => control.files[0] }; } };
+const container = { name: "container", make: () => {
+  const control = h("select", { name: "container" }, [...store.containers.values()].filter((one) => one.engine !== "raw").map((one) => h("option", { value: one.id }, one.name)));
+  return { element: field("Container", control), read: () => control.value };
+} };
+
+/** type → {engine, label, help, fields} */
+const SOURCES = {
+  tar: { engine: "raw", label: "A tarball, uploaded", help: "A root file system, plain or packed by gzip, bzip2, xz or zstd.", fields: [file] },
+  oci: { engine: "raw", label: "An OCI or docker-save archive, uploaded", help: "Layers, whiteouts, owners and settings are kept.", fields: [file] },
+  registry: { engine: "raw", label: "A registry", help: "Which registries may be asked is in policy.toml.", fields: [text("reference", "Reference", "docker.io/library/alpine:3.20")] },
+  "docker-image": { engine: "raw", label: "An image of Docker", help: "Copied layer by layer, with its settings.", fields: [text("reference", "Image", "alpine:3.20")] },
+  "docker-container": { engine: "raw", label: "A container of Docker", help: "Its files as they are now.", fields: [container] },
+  programs: { engine: "raw", label: "Programs of this host", help: "With the libraries that they load, as ldd lists them.", fields: [list("programs", "Programs", "bash ls cat", "Names or paths, with spaces between")] },
+  debootstrap: { engine: "raw", label: "Debian, by debootstrap", help: "From the host's own mirror.", fields: [text("suite", "Suite", "bookworm"), list("packages", "More packages", "curl less")] },
+  directory: { engine: "raw", label: "A directory of this host", help: "Which may be read is in policy.toml.", fields: [text("path", "Path", "/srv/roots/a")] },
+  pull: { engine: "docker", label: "For Docker: pull", help: "By the Docker daemon, with its own registries.", fields: [] },
+};
+
+class ImportForm {
+  constructor(engines) {
+    const types = Object.entries(SOURCES).filter(([, source]) => engines.some((engine) => engine.name === source.engine && engine.available));
+    this.name = input("name", "my-image", { required: true, maxlength: 127, autofocus: true, "data-testid": "import-name" });
+    this.type = h("select", { name: "type", "data-testid": "import-type" }, types.map(([type, source]) => h("option", { value: type }, source.label)));
+    this.help = h("p", { class: "hint" });
+    this.inside = h("div", { class: "stack" });
+    this.bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Upload" });
+    this.error = h("div", { class: "banner bad", role: "alert", hidden: true, "data-testid": "import-error" }, icon("warning"), h("div", null, h("p"), h("p", { class: "hint" })));
+    this.submit = h("button", { type: "submit", class: "primary", "data-testid": "import-submit" }, "Import");
+    const close = () => this.dialog.close();
+    this.dialog = h("dialog", { class: "ask wide", "aria-labelledby": "import-title", "data-testid": "import-dialog" }, h("form", { method: "dialog", novalidate: true, on: { submit: (event) => this.#send(event) } },
+      h("header", null, h("h2", { id: "import-title", class: "grow" }, "Import an image")),
+      h("div", { class: "body stack" }, this.error, field("Where it comes from", this.type), this.help, this.inside, field("Name", this.name), this.bar),
+      h("footer", null, h("button", { type: "button", on: { click: close } }, "Cancel"), this.submit)));
+    this.dialog.addEventListener("close", () => { this.dialog.remove(); this.closed = true; });
+    this.type.addEventListener("change", () => this.#draw());
+    this.#draw();
+  }
+
+  #draw() {
+    const source = SOURCES[this.type.value];
+    setText(this.help, source.help);
+    this.fields = source.fields.map((one) => ({ name: one.name, ...one.make() }));
+    this.inside.replaceChildren(...this.fields.map((one) => one.element));
+    this.name.placeholder = source.engine === "docker" ? "alpine:3.20" : "my-image";
+  }
+
+  async #send(event) {
+    event.preventDefault();
+    if (this.submit.disabled) return;
+    this.submit.disabled = true;
+    this.error.hidden = true;
+    const { engine } = SOURCES[this.type.value];
+    const source = { type: this.type.value };
+    for (const one of this.fields) if (one.read && (one.read().length || one.name !== "packages")) source[one.name] = one.read();
+    const upload = this.fields.find((one) => one.file);
+    try {
+      if (upload && !upload.file()) throw Object.assign(new Error("Choose a file."), { code: "no_file", hint: "" });
+      const job = await api.post("/images", { ...(engine === "raw" ? {} : { engine }), name: this.name.value.trim(), source });
+      if (upload) await this.#feed(job, upload.file());
+      this.dialog.close();
+    } catch (error) {
+      this.error.hidden = false;
+      const [message, hint] = this.error.querySelectorAll("p");
+      setText(message, error.message);
+      setText(hint, error.hint ?? "");
+    } finally {
+      this.submit.disabled = false;
+    }
+  }
+
+  async #feed(job, blob) {
+    this.bar.hidden = false;
+    for (let offset = 0; offset < blob.size || offset === 0; offset += PIECE) {
+      if (this.closed) {
+        await api.post(`/jobs/${job.id}/cancel`, {});
+        return;
+      }
+      await sendPiece(`/jobs/${job.id}/data?offset=${offset}&last=${offset + PIECE >= blob.size}`, blob.slice(offset, offset + PIECE));
+      this.bar.value = Math.min((offset + PIECE) / blob.size, 1);
+    }
+  }
+}
+
+/** A piece whose answer was lost may be sent again. */
+async function sendPiece(path, piece) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await api.put(path, piece);
+      return;
+    } catch (error) {
+      if (error.code !== "unreachable" || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+export async function openImportDialog() {
+  if (document.querySelector("dialog[data-testid=import-dialog]")) return;
+  try {
+    const { engines } = await api.get("/host");
+    const form = new ImportForm(engines);
+    document.body.append(form.dialog);
+    form.dialog.showModal();
+  } catch (error) {
+    toastError(error);
+  }
+}
