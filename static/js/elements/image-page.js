@@ -7,7 +7,7 @@ import { ask, toast, toastError } from "../feedback.js";
 import { openImportDialog } from "../import_dialog.js";
 import * as format from "../lib/format.js";
 
-const HEADS = [["Name"], ["Engine"], ["Size", "num"], ["Made", "num"], ["From"], ["Used by"], ["", "acts"]];
+const HEADS = [["Name"], ["Engine"], ["Size", "num"], ["Made", "num"], ["From"], ["Used by"], ["Actions", "acts"]];
 
 class ImagePage extends HTMLElement {
   #items = [];
@@ -20,7 +20,7 @@ class ImagePage extends HTMLElement {
     this.jobs = document.createElement("job-list");
     this.jobs.addEventListener("finished", () => this.#refresh());
     this.body = h("tbody");
-    this.table = h("div", { class: "panel-box scroll", tabindex: "0", role: "region", "aria-label": "Images" }, h("table", null, h("thead", null, h("tr", null, HEADS.map(([label, css]) => (label ? h("th", { scope: "col", class: css }, label) : h("td", null))))), this.body));
+    this.table = h("div", { class: "panel-box scroll", tabindex: "0", role: "region", "aria-label": "Images" }, h("table", null, h("thead", null, h("tr", null, HEADS.map(([label, css]) => h("th", { scope: "col", class: css }, label)))), this.body));
     this.empty = h("div", { class: "panel-box", hidden: true });
     this.append(
       h("div", { class: "page-head" }, h("h1", null, "Images"), this.count, h("div", { class: "tools" }, h("div", { class: "filter" }, icon("search"), this.search),
@@ -56,8 +56,8 @@ class ImagePage extends HTMLElement {
       h("td", { class: "num" }, format.bytes(image.size)), h("td", { class: "num", title: image.created_at ? format.dateTime(image.created_at) : null }, image.created_at ? format.ago(image.created_at) : format.UNKNOWN),
       h("td", { class: "quiet" }, image.source ?? ""), h("td", null, used.length ? h("span", { class: "inline-list" }, used.slice(0, 4).map((name) => h("a", { href: `/containers/${encodeURIComponent(name)}/` }, name)), used.length > 4 ? h("span", { class: "quiet" }, `and ${used.length - 4} more`) : null) : h("span", { class: "faint" }, "nothing")),
       h("td", { class: "acts nowrap" },
-        raw ? h("a", { class: "button tiny", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, icon("down")) : null, " ",
-        h("button", { type: "button", class: "tiny square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
+        raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download") : null, " ",
+        h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
   }
 
   async #remove(image) {
