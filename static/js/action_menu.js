@@ -1,7 +1,9 @@
 // The "…" menu of a container: every action that fits its state, with its key.
 
 import { ACTIONS, available, containerUrl, perform } from "./actions.js";
+import { COPIES } from "./copies.js";
 import { h, icon } from "./dom.js";
+import { toastError } from "./feedback.js";
 
 const TABS = [["limits", "Limits", "sliders"], ["logs", "Logs", "logs"], ["namespaces", "Namespaces", "namespaces"], ["commands", "Show the commands", "terminal"]];
 
@@ -12,11 +14,12 @@ export function openMenu(container, anchor) {
     anchor.focus();
     run();
   };
-  const item = (text, symbol, run, { key = "", danger = false } = {}) => h("button", { type: "button", role: "menuitem", class: danger ? "danger" : null, tabindex: "-1", on: { click: done(run) } }, icon(symbol), h("span", { class: "grow" }, text), key ? h("kbd", null, key) : null);
+  const item = (text, symbol, run, { key = "", danger = false, testid = null } = {}) => h("button", { type: "button", role: "menuitem", "data-testid": testid, class: danger ? "danger" : null, tabindex: "-1", on: { click: done(run) } }, icon(symbol), h("span", { class: "grow" }, text), key ? h("kbd", null, key) : null);
   const act = (name) => item(ACTIONS[name].label, ACTIONS[name].icon, () => perform(container.id, name), ACTIONS[name]);
   const menu = h("div", { class: "popover", role: "menu", popover: "auto", "aria-label": `Actions for ${container.name}`, "data-testid": "action-menu" },
     available(container).filter((name) => name !== "remove").map(act), h("hr"),
-    TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))), h("hr"), act("remove"));
+    TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))), h("hr"),
+    container.engine === "raw" ? [COPIES.map(([text, symbol, run, testid]) => item(text, symbol, () => Promise.resolve(run(container)).catch(toastError), { testid })), h("hr")] : null, act("remove"));
   menu.addEventListener("toggle", (event) => event.newState === "closed" && close());
   menu.addEventListener("keydown", (event) => {
     const items = [...menu.querySelectorAll("button")];

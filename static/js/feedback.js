@@ -55,3 +55,36 @@ export function ask(title, details, agree, { danger = true } = {}) {
     dialog.showModal();
   });
 }
+
+/** Asks for one line of text. `send(text)` does it; its failure is shown and the dialog stays. → true when it was done */
+export function askText(title, label, { value = "", agree = "OK", hint = "", send }) {
+  return new Promise((resolve) => {
+    let done = false;
+    const box = h("input", { name: "text", value, required: true, spellcheck: "false", autocomplete: "off", autofocus: true, "data-testid": "ask-text" });
+    const problem = h("p", { class: "error-text", role: "alert" });
+    const dialog = h("dialog", { "aria-labelledby": "ask-title", class: "ask" },
+      h("form", { method: "dialog", novalidate: true, on: { submit } },
+        h("header", null, h("h2", { id: "ask-title" }, title)),
+        h("div", { class: "body stack" }, h("label", { class: "field" }, h("span", null, label), box, hint ? h("span", { class: "hint" }, hint) : null), problem),
+        h("footer", null, h("button", { type: "button", on: { click: () => dialog.close() } }, "Cancel"), h("button", { type: "submit", class: "primary", "data-testid": "ask-send" }, agree))));
+    async function submit(event) {
+      event.preventDefault();
+      try {
+        await send(box.value.trim());
+        done = true;
+        dialog.close();
+      } catch (error) {
+        problem.textContent = `${error.message} ${error.hint ?? ""}`;
+        box.setAttribute("aria-invalid", "true");
+        box.focus();
+      }
+    }
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(done);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    box.select();
+  });
+}

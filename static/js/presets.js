@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { h, icon } from "./dom.js";
-import { toast, toastError } from "./feedback.js";
+import { askText, toast, toastError } from "./feedback.js";
 import { limitWords } from "./range_box.js";
 
 const KINDS = { cpu: "share", memory: "size", memory_high: "size", memory_low: "size", swap: "size" };
@@ -50,26 +50,7 @@ export async function choosePreset(anchor) {
 }
 
 /** Asks for a name and keeps these limits under it. */
-export function savePreset(limits) {
-  const name = h("input", { name: "name", required: true, maxlength: 40, pattern: "[a-zA-Z0-9_\\-]+", spellcheck: "false", autocomplete: "off", autofocus: true, "data-testid": "preset-name" });
-  const problem = h("p", { class: "error-text", role: "alert" });
-  async function save(event) {
-    event.preventDefault();
-    try {
-      await api.post("/presets", { name: name.value.trim(), limits });
-      dialog.close();
-      toast(`“${name.value.trim()}” is kept.`);
-    } catch (error) {
-      problem.textContent = `${error.message} ${error.hint}`;
-      name.setAttribute("aria-invalid", "true");
-      name.focus();
-    }
-  }
-  const dialog = h("dialog", { class: "ask", "aria-labelledby": "preset-title" }, h("form", { method: "dialog", novalidate: true, on: { submit: save } },
-    h("header", null, h("h2", { id: "preset-title" }, "Keep these limits as a preset")),
-    h("div", { class: "body stack" }, h("p", { class: "quiet" }, words(limits)), h("label", { class: "field" }, h("span", null, "Name"), name), problem),
-    h("footer", null, h("button", { type: "button", on: { click: () => dialog.close() } }, "Cancel"), h("button", { type: "submit", class: "primary", "data-testid": "preset-save" }, "Keep it"))));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+export async function savePreset(limits) {
+  const send = (name) => api.post("/presets", { name, limits });
+  if (await askText("Keep these limits as a preset", "Name", { hint: words(limits), agree: "Keep it", send })) toast("The preset is kept.");
 }

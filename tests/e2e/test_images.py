@@ -1,0 +1,48 @@
+"""Images in a real browser: programs of this host become one, a sandbox runs from it, its files become another, and both go."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Fresh
+from tests.e2e.test_story import log_in, row_of, set_password
+
+
+def test_an_image_is_imported_used_committed_and_removed(stranger: Page, fresh: Fresh) -> None:
+    page = stranger
+    log_in(page, fresh.password)
+    set_password(page)
+    page.goto("/images/")
+    page.get_by_test_id("import-image").click()
+    page.get_by_test_id("import-type").select_option("programs")
+    page.get_by_test_id("import-programs").fill("sh ls sleep touch")
+    page.get_by_test_id("import-name").fill("few")
+    page.get_by_test_id("import-submit").click()
+    row = page.locator('[data-testid=image-row][data-name="few"]')
+    expect(row).to_be_visible(timeout=30_000)
+
+    page.goto("/containers/")
+    page.get_by_test_id("new-sandbox").click()
+    page.get_by_test_id("create-name").fill("from-few")
+    page.get_by_test_id("create-image").fill("few")
+    page.get_by_test_id("create-command").fill("sh -c 'touch /made-inside; sleep 1000'")
+    page.get_by_test_id("create-sandbox").click()
+    expect(row_of(page, "from-few")).to_have_attribute("data-state", "running")
+
+    page.goto("/images/")
+    row.get_by_test_id("image-remove").click()
+    page.get_by_test_id("confirm-ok").click()
+    expect(page.get_by_test_id("toast").last).to_contain_text("from-few")
+
+    page.goto("/containers/")
+    row_of(page, "from-few").get_by_test_id("row-stop").click()
+    expect(row_of(page, "from-few")).to_have_attribute("data-state", "exited", timeout=15_000)
+    row_of(page, "from-few").get_by_test_id("row-more").click()
+    page.get_by_test_id("menu-commit").click()
+    page.get_by_test_id("ask-text").fill("few-more")
+    page.get_by_test_id("ask-send").click()
+    page.goto("/images/")
+    expect(page.locator('[data-testid=image-row][data-name="few-more"]')).to_be_visible(timeout=30_000)
+    with page.expect_download() as downloading:
+        page.locator('[data-testid=image-row][data-name="few-more"]').get_by_test_id("image-export").click()
+    assert b"made-inside" in downloading.value.path().read_bytes()
