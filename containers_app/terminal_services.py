@@ -7,32 +7,52 @@ from typing import Any
 import msgspec
 
 from . import mirror
-from .errors import InvalidInput
+from .errors import InvalidInput, PermissionDenied
 from .services import audit, get_container, target_of
 from .spec import check_argv
 from .visitors import Visitor
 from .worker import protocol, terminals
+from .worker.protocol import Container
 
 
 async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
     """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
     check_argv(argv)
+    _check_size(rows, columns)
+    container = await get_container(visitor, reference, to="operate")
+    key = await _open(visitor, container, protocol.OpenTerminal(container.id, argv, rows, columns))
+    await audit(visitor, "open terminal", target_of(container), " ".join(argv))
+    return key
+
+
+async def open_toolbox(visitor: Visitor, reference: str, image: str, rows: int, columns: int) -> str:
+    """→ the session's id, as of a terminal; when it is closed, the toolbox is gone."""
+    _check_size(rows, columns)
+    container = await get_container(visitor, reference, to="operate")
+    if not container.user_map and not visitor.is_staff:
+        raise PermissionDenied("A toolbox beside a container that has the host's users is for staff.", hint="Use a terminal.")
+    key = await _open(visitor, container, protocol.OpenToolbox(container.id, image, rows, columns))
+    await audit(visitor, "open toolbox", target_of(container), image)
+    return key
+
+
+def _check_size(rows: int, columns: int) -> None:
     if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
         raise InvalidInput("rows and columns are from 1 to 1000.")
-    container = await get_container(visitor, reference, to="operate")
+
+
+async def _open(visitor: Visitor, container: Container, command: protocol.OpenTerminal | protocol.OpenToolbox) -> str:
     table = terminals.table()
     table.check_room(visitor.user_id)
     client = mirror.current().client
-    command = protocol.OpenTerminal(container.id, argv, rows, columns)
+    rows, columns = command.rows, command.columns
     opened, descriptor = await client.call_fd(command, protocol.TerminalOpened)
 
     async def resize(rows: int, columns: int) -> None:
         await client.call(protocol.ResizeTerminal(opened.terminal, rows, columns), msgspec.Raw)
 
     session = terminals.TerminalSession(descriptor, opened.is_tty, resize, rows=rows, columns=columns)
-    key = table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
-    await audit(visitor, "open terminal", target_of(container), " ".join(argv))
-    return key
+    return table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
 
 
 async def close_terminal(visitor: Visitor, key: str) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from ..spec import LimitValue
 from ..worker import protocol
-from ..worker.protocol import Container, EngineStatus, Event, Job
+from ..worker.protocol import Container, Dependent, EngineStatus, Event, Job
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True): ...
@@ -32,6 +32,12 @@ class ExecBody(Body, frozen=True):
 
 class TerminalBody(Body, frozen=True):
     argv: tuple[str, ...] = ()  # [] asks for the best shell that the container has
+    rows: int = 24
+    columns: int = 80
+
+
+class ToolboxBody(Body, frozen=True):
+    image: str = "busybox"  # of the raw engine
     rows: int = 24
     columns: int = 80
 
@@ -115,6 +121,27 @@ class Namespace(msgspec.Struct, frozen=True):
 
 class NamespaceList(msgspec.Struct, frozen=True):
     items: list[Namespace]
+    next: str | None = None
+
+
+class Dependents(msgspec.Struct, frozen=True):
+    """``hidden`` more are other people's."""
+
+    items: list[Dependent]
+    hidden: int
+    next: str | None = None
+
+
+class Rejoined(msgspec.Struct, frozen=True):
+    """``error`` is "" when it was restarted and is in the container's namespaces again."""
+
+    id: str
+    name: str
+    error: str
+
+
+class RejoinedList(msgspec.Struct, frozen=True):
+    items: list[Rejoined]
     next: str | None = None
 
 

@@ -13,6 +13,12 @@ async def open_terminal(call: Call) -> object:
     return {"session": session}
 
 
+async def open_toolbox(call: Call) -> object:
+    body: shapes.ToolboxBody = call.body
+    session = await terminal_services.open_toolbox(call.visitor, call.path["id"], body.image, body.rows, body.columns)
+    return {"session": session}
+
+
 async def list_terminals(call: Call) -> object:
     return {"items": await terminal_services.list_terminals(call.visitor), "next": None}
 
@@ -30,6 +36,16 @@ ROUTES = (
         "Open a terminal",
         shapes.OpenedTerminal,
         shapes.TerminalBody,
+        status=201,
+        tag="terminals",
+    ),
+    Route(
+        "POST",
+        "/containers/{id}/toolbox",
+        open_toolbox,
+        "Open tools beside it, gone when the terminal is closed",
+        shapes.OpenedTerminal,
+        shapes.ToolboxBody,
         status=201,
         tag="terminals",
     ),

@@ -11,6 +11,7 @@ only a number that means as much) is kept here and written again when the contai
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +22,12 @@ from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsu
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
 from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
-from . import docker_exec, docker_limits, docker_spec, docker_view
-from .base import Archive, Changed, Container, EngineStatus, ExecResult
+from . import docker_enter, docker_exec, docker_limits, docker_spec, docker_view
+from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_list import DockerList
+
+log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 60.0  # for what makes or removes files, or starts a program
 STOP_MARGIN = 15.0  # seconds beyond a stop's own time-out
@@ -36,20 +39,24 @@ MAX_TAIL = 10_000  # lines
 class DockerEngine:
     name = "docker"
 
-    def __init__(self, url: str, node: str, cgroups: Cgroups) -> None:
-        """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place."""
+    def __init__(self, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
+        """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``run`` is the directory
+        of the keeper's socket; without one all goes through the daemon."""
         self._list = DockerList(url, node, cgroups)
         self._client = self._list.client
         self._cgroups = cgroups
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one change of limits at a time
         self._hang_ups = docker_exec.HangUps()
+        self._entrance = docker_enter.Entrance(run if self._client.path else "")
 
     async def open(self, changed: Changed) -> None:
         """Never fails. Returns at once when nobody is there; else when the first list is read, at most after some seconds."""
+        await self._entrance.open()
         await self._list.open(changed)
 
     async def close(self) -> None:
         self._hang_ups.close()
+        await self._entrance.close()
         await self._list.close()
 
     def status(self) -> EngineStatus:
@@ -162,12 +169,18 @@ class DockerEngine:
 
     async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
         container = self._running(container_id, "entered")
+        try:
+            return await self._entrance.execute(self._list.find(container.id), argv, timeout)
+        except docker_enter.NotThisWay as reason:
+            log.info("%s is entered through Docker: %s", container.name, reason)
         return await docker_exec.execute(self._client, container.id, argv, timeout)
 
-    async def open_terminal(
-        self, container_id: str, argv: tuple[str, ...], rows: int, columns: int
-    ) -> docker_exec.DockerTerminal:
+    async def open_terminal(self, container_id: str, argv: tuple[str, ...], rows: int, columns: int) -> Terminal:
         container = self._running(container_id, "entered")
+        try:
+            return await self._entrance.open_terminal(self._list.find(container.id), argv, rows, columns)
+        except docker_enter.NotThisWay as reason:
+            log.info("%s is entered through Docker: %s", container.name, reason)
         return await docker_exec.open_terminal(self._client, self._hang_ups, container.id, argv, rows, columns)
 
     async def logs(self, container_id: str, tail: int) -> str:

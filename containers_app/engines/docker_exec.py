@@ -1,4 +1,5 @@
-"""Commands and terminals inside of Docker containers: the API's exec, over a stream of our own.
+"""Commands and terminals inside of Docker containers: the API's exec, over a stream of our own. Where the keeper can't enter
+(docker_enter.py says when), this is the way.
 
     client.call(exec_create)  ──▶ exec id            POST /exec/ID/start, upgraded ──▶ a two-way pipe to its tty or its outputs
                                                      GET  /exec/ID/json            ──▶ host pid, exit code
@@ -229,7 +230,7 @@ async def open_terminal(
             if (pidfd := await _pidfd(client, exec_id)) is not None:
                 hang_ups.watch(terminal.fd, pidfd)
         elif found.get("ExitCode") in _NOT_STARTED:
-            raise _no_such_program(argv)
+            raise no_such_program(argv)
     except BaseException:
         stream.close()
         raise
@@ -237,7 +238,7 @@ async def open_terminal(
     return terminal
 
 
-def _no_such_program(argv: tuple[str, ...]) -> Unsupported:
+def no_such_program(argv: tuple[str, ...]) -> Unsupported:
     if not argv:
         return Unsupported("This container has no shell.", hint="Its image has neither bash nor sh; run another program in it.")
     return Unsupported(f"{argv[0]} could not be started.", hint="It must be a program in the image.")

@@ -57,6 +57,7 @@ class Allow:
     import_paths: tuple[str, ...] = ()  # host directories; they and what is in them may become images
     registries: tuple[str, ...] = ("docker.io", "ghcr.io", "quay.io")  # that images may be fetched from, by https
     insecure_registries: tuple[str, ...] = ()  # the same by plain http
+    toolbox: bool = True  # staff may open tools beside any container, as the host's root where that has no user namespace
 
     def __post_init__(self) -> None:
         if unknown := set(self.host_namespaces) - set(NAMESPACE_TYPES):
@@ -215,6 +216,11 @@ def check_host_files(policy: Policy, spec: ContainerSpec) -> None:
             "This host does not let its mount namespaces be joined by path.",
             hint='Make "mnt" private or container:ID, or ask root to set host_image in policy.toml.',
         )
+
+
+def check_toolbox(policy: Policy) -> None:
+    if not policy.allow.toolbox:
+        raise PolicyRefused("This host does not allow toolboxes.", hint="Ask root to set toolbox in policy.toml.")
 
 
 def check_bind_paths(policy: Policy, spec: ContainerSpec) -> None:

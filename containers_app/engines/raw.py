@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
-from ..kernel import host_image, images
+from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
 from ..kernel.network import list_networks, open_network
@@ -33,6 +33,7 @@ from .raw_joins import Joiner, Resolve
 from .raw_removal import group_names
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
 from .raw_store import Record, Store
+from .toolbox import Toolboxes
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class RawEngine:
             joiner=self._joiner,
             ended=self._touch,
         )
+        self._toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,6 +100,7 @@ class RawEngine:
 
     async def close(self) -> None:
         """Leave every sandbox running."""
+        await self._toolboxes.close()
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._runner.close()
@@ -340,8 +343,10 @@ class RawEngine:
             place = self._runner.place(sandbox.record, secrets.token_hex(8))
             ended = self._runner.expect_exit(place.run)
             try:
-                flags = join_flags(sandbox)
-                return await raw_exec.execute(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, ended, timeout)
+                spec = sandbox.record.spec
+                plan = raw_plan.exec_plan(spec, place, argv, join_flags(sandbox), raw_exec.STREAMS)
+                owner = sandbox.record.uid_base + raw_plan.ids(spec)[0]
+                return await raw_exec.execute(self._runner.keeper, plan, pidfd, argv[0], ended, timeout, owner)
             finally:
                 self._runner.forget_exit(place.run)
 
@@ -349,7 +354,14 @@ class RawEngine:
         sandbox = self._find(container_id)
         with self._entering(sandbox) as pidfd:
             place, flags = self._runner.place(sandbox.record, secrets.token_hex(8)), join_flags(sandbox)
-            return await raw_exec.open_terminal(self._runner.keeper, sandbox.record, place, pidfd, flags, argv, rows, columns)
+            spec = sandbox.record.spec
+            screen = identity.OpenTerminal(rows, columns, raw_plan.ids(spec)[0])
+            plan = raw_plan.exec_plan(spec, place, argv or raw_plan.SHELL, flags, screen)
+            return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
+
+    async def open_toolbox(self, beside: Container, image: str, rows: int, columns: int) -> raw_exec.RawTerminal:
+        """``beside`` is a container of either engine."""
+        return await self._toolboxes.open(beside, image, rows, columns)
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         sandbox = self._find(container_id)

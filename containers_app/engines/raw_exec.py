@@ -1,4 +1,4 @@
-"""Programs and terminals in a running sandbox: joins all its namespaces and its cgroups, with its own confinement."""
+"""Programs and terminals in a running container of either engine, launched by the keeper as a plan says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 
 from ..errors import KernelRefused
 from ..kernel import identity
+from ..kernel.plan import Plan
 from .base import ExecResult
 from .keeper_client import Exit, KeeperClient
-from .raw_plan import SHELL, Place, exec_plan
-from .raw_store import Record
 
 MAX_OUTPUT = 1 << 20  # bytes of each stream that are kept; the rest is read and dropped, so that the program goes on
+STREAMS = identity.UseStreams(1, False)  # what follows the pidfd: input, output, error
 
 
 class RawTerminal:
@@ -31,37 +31,23 @@ class RawTerminal:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
 
-async def open_terminal(
-    keeper: KeeperClient,
-    record: Record,
-    place: Place,
-    pidfd: int,
-    join_flags: int,
-    argv: tuple[str, ...],
-    rows: int,
-    columns: int,
-) -> RawTerminal:
-    plan = exec_plan(record.spec, place, argv or SHELL, join_flags, identity.OpenTerminal(rows, columns))
+async def open_terminal(keeper: KeeperClient, plan: Plan, pidfd: int) -> RawTerminal:
+    """``plan`` has an OpenTerminal and joins the first descriptor."""
     launched = await keeper.launch(plan, [pidfd])
     os.close(launched.pidfd)
     return RawTerminal(launched.terminal)
 
 
 async def execute(
-    keeper: KeeperClient,
-    record: Record,
-    place: Place,
-    pidfd: int,
-    join_flags: int,
-    argv: tuple[str, ...],
-    ended: asyncio.Future[Exit],
-    timeout: float,
+    keeper: KeeperClient, plan: Plan, pidfd: int, program: str, ended: asyncio.Future[Exit], timeout: float, owner: int = 0
 ) -> ExecResult:
-    """``ended`` is completed by the engine with the keeper's word of this run."""
-    plan = exec_plan(record.spec, place, argv, join_flags, identity.UseStreams(1, False))
+    """``plan`` has the ``STREAMS`` and joins the first descriptor. ``ended`` is completed by the engine with the keeper's word
+    of this run. ``owner`` is the host's number of the user that it runs as, who may open /dev/stdout again."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
+    for fd in (out_write, err_write) if owner else ():
+        os.fchown(fd, owner, -1)
     try:
         launched = await keeper.launch(plan, [pidfd, null, out_write, err_write])
     except BaseException:
@@ -81,7 +67,7 @@ async def execute(
                     signal.pidfd_send_signal(launched.pidfd, signal.SIGKILL)
                 if not ended.done():
                     raise KernelRefused(
-                        f"{argv[0]} did not end within {timeout:g} seconds and was killed.",
+                        f"{program} did not end within {timeout:g} seconds and was killed.",
                         code="timed_out",
                         hint="Use a terminal.",
                     ) from None

@@ -17,11 +17,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
-from ..kernel import host_image, images, procfs
+from ..kernel import host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import Attachment, Network
-from ..spec import NAMESPACE_TYPES
 from . import raw_plan, raw_recover
 from .base import Container
 from .keeper_client import Exit, KeeperClient
@@ -281,18 +280,9 @@ class Runner:
 
 
 def join_flags(sandbox: Sandbox) -> int:
-    """The namespaces in which the sandbox's first process differs from us; joining one's own is refused by the kernel."""
-    run = sandbox.record.run
-    assert run is not None
-    flags = 0
-    for kind in NAMESPACE_TYPES:
-        try:
-            theirs, ours = os.readlink(f"/proc/{run.pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}")
-        except OSError:
-            continue
-        if theirs != ours:
-            flags |= sc.CLONE_FLAGS[kind]
-    return flags
+    """The namespaces that whoever enters it must join."""
+    assert sandbox.record.run is not None
+    return standing.join_flags(sandbox.record.run.pid)
 
 
 def send(pidfd: int, number: int) -> None:

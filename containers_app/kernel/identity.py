@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 import struct
 import termios
@@ -91,6 +92,20 @@ class BecomeRoot(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeRlimits(Operation):
+    """Resource limits as another process has them: (number, soft, hard) of each, setrlimit(2); -1 is unlimited."""
+
+    limits: tuple[tuple[int, int, int], ...]
+
+    def execute(self, stage: Stage) -> None:
+        for number, soft, hard in self.limits:
+            resource.setrlimit(number, (soft, hard))
+
+    def describe(self) -> list[str]:
+        return ["prlimit " + " ".join(f"{number}={soft}:{hard}" for number, soft, hard in self.limits)]
+
+
+@dataclass(frozen=True, slots=True)
 class SetHostname(Operation):
     name: str
 
@@ -141,6 +156,7 @@ class OpenTerminal(Operation):
 
     rows: int
     columns: int
+    owner: int = 0  # the user inside who may open it again by name, as `tmux` and /dev/stdout do
 
     def execute(self, stage: Stage) -> None:
         try:
@@ -151,6 +167,8 @@ class OpenTerminal(Operation):
             master = stage.terminal
         fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
         slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        if self.owner:
+            os.fchown(slave, self.owner, -1)
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", self.rows, self.columns, 0, 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import syscalls as sc
@@ -35,6 +36,29 @@ VIEWS = {
     "ipc": ("mqueue", _SAFE, "/dev/mqueue"),
     "cgroup": ("cgroup2", _SAFE | sc.MOUNT_ATTR_RDONLY, "/sys/fs/cgroup"),
 }
+
+
+def made_by_a_child(make: Callable[[], int], what: str) -> int:
+    """The descriptor that a child of ours makes, which may go where we don't."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            socket.send_fds(theirs, [b"0"], [make()])
+        except OSError as error:
+            theirs.send(str(error.errno or 5).encode())
+        finally:
+            os._exit(0)
+    theirs.close()
+    try:
+        answer, fds = receive_fds(ours, 16, 1)
+    finally:
+        os.waitpid(pid, 0)
+        ours.close()
+    if not fds:
+        number = int(answer or b"3")  # ESRCH: killed with its namespace
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return fds[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +95,10 @@ class PrepareView(Operation):
     def execute(self, stage: Stage) -> None:
         name, attributes, _ = VIEWS[self.kind]
         if self.kind == "pid":
-            stage.views[self.kind] = self._made_by_a_member(name, attributes)
+            # setns(2) puts only our children into a pid namespace, and proc shows that of its maker: so a child makes it.
+            stage.views[self.kind] = made_by_a_child(lambda: new_mount(name, attributes, source=name), f"mount {name}")
         else:
             stage.views[self.kind] = new_mount(name, attributes, source=name)
-
-    @staticmethod
-    def _made_by_a_member(name: str, attributes: int) -> int:
-        """setns(2) puts only our children into a pid namespace, and proc shows that of its maker: so a child makes it."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                socket.send_fds(theirs, [b"0"], [new_mount(name, attributes, source=name)])
-            except OSError as error:
-                theirs.send(str(error.errno or 5).encode())
-            finally:
-                os._exit(0)
-        theirs.close()
-        try:
-            answer, fds = receive_fds(ours, 16, 1)
-        finally:
-            os.waitpid(pid, 0)
-            ours.close()
-        if not fds:
-            number = int(answer or b"3")  # ESRCH: killed with its namespace
-            raise OSError(number, f"mount {name}: {os.strerror(number)}")
-        return fds[0]
 
     def describe(self) -> list[str]:
         return []

@@ -19,17 +19,19 @@ import base64
 import dataclasses
 from typing import Any
 
-from . import identity, joining, overlay, rootfs, security
+from . import identity, joining, overlay, rootfs, security, target
 from .operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
     kind.__name__: kind
     for kind in (
         identity.WriteIdMaps, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
+        identity.TakeRlimits,
         identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
         identity.UseStreams, overlay.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
         rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace,
+        target.PrepareTarget, target.AttachTarget,
         security.Confine, security.RunProgram,
     )
 }  # fmt: skip

@@ -66,6 +66,7 @@ class Confine(Operation):
     capabilities: tuple[str, ...]
     no_new_privs: bool
     seccomp: bytes
+    groups: tuple[int, ...] = ()  # beside ``gid``
 
     def execute(self, stage: Stage) -> None:
         mask = capability_mask(tuple(self.capabilities))
@@ -82,7 +83,7 @@ class Confine(Operation):
         elif self.seccomp:
             syscalls.seccomp(self.seccomp)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
-        os.setgroups([])
+        os.setgroups(list(self.groups))
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
         # A program that isn't root gets capabilities only by file capabilities, as under Docker.
@@ -95,7 +96,13 @@ class Confine(Operation):
     def describe(self) -> list[str]:
         kept = ",".join(name.removeprefix("CAP_").lower() for name in self.capabilities)
         sets = ",".join(f"+{name}" for name in kept.split(",")) if kept else ""
-        words = ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", "--inh-caps=-all"]
+        words = [
+            "setpriv",
+            f"--reuid={self.uid}",
+            f"--regid={self.gid}",
+            f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups",
+            "--inh-caps=-all",
+        ]
         words += [f"--bounding-set=-all{',' + sets if sets else ''}"] + (["--no-new-privs"] if self.no_new_privs else [])
         filter_note = f"  # and a seccomp filter of {len(self.seccomp) // 8} instructions" if self.seccomp else ""
         return [" ".join(words) + " \\" + filter_note]

@@ -38,6 +38,7 @@ _NR = {
     "capset": 126 if _MACHINE == "x86_64" else 91,
     "keyctl": 250 if _MACHINE == "x86_64" else 219,
     "seccomp": 317 if _MACHINE == "x86_64" else 277,
+    "bpf": 321 if _MACHINE == "x86_64" else 280,
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
     "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
 }  # fmt: skip
@@ -193,3 +194,17 @@ def exit_status(pidfd: int) -> int | None:
     mask: int = struct.unpack_from("=Q", request)[0]
     status: int = struct.unpack_from("=i", request, 60)[0]
     return status if mask & want_exit else None
+
+
+def bpf_load(kind: int, instructions: bytes) -> int:
+    """A descriptor of a loaded program, bpf(2) BPF_PROG_LOAD; the licence is GPL, and there is no log."""
+    code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"GPL")
+    attributes = struct.pack("=IIQQ", kind, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(licence))
+    attributes = attributes.ljust(72, b"\0")
+    return _check(_syscall(_NR["bpf"], 5, attributes, ctypes.c_uint(len(attributes))), "bpf load")
+
+
+def bpf_attach(program: int, target: int, kind: int, flags: int) -> None:
+    """bpf(2) BPF_PROG_ATTACH to a control group's directory; it stays until the group goes."""
+    attributes = struct.pack("=IIII", target, program, kind, flags)
+    _check(_syscall(_NR["bpf"], 8, attributes, ctypes.c_uint(len(attributes))), "bpf attach")

@@ -40,6 +40,8 @@ import_paths = []
 registries = ["docker.io", "ghcr.io", "quay.io"]
 # Registries that speak plain http, for example ["127.0.0.1:5000"].
 insecure_registries = []
+# Tools that staff open beside a running container, in its namespaces; of one without a user namespace as the host's root.
+toolbox = true
 
 [limits]
 # The largest limits that may be asked for, for example memory = "8G", cpu = 4, pids = 4096. Left out: what the host has.

@@ -73,6 +73,15 @@ class OpenTerminal(Command, frozen=True):
     columns: int = 80
 
 
+class OpenToolbox(Command, frozen=True):
+    """A throw-away sandbox beside this container. The reply is as OpenTerminal's."""
+
+    id: str
+    image: str = "busybox"
+    rows: int = 24
+    columns: int = 80
+
+
 class ResizeTerminal(Command, frozen=True):
     """Only for terminals whose fd is no tty (``TerminalOpened.is_tty`` false); else the holder sets the size itself."""
 
@@ -95,6 +104,12 @@ class ReadProcesses(Command, frozen=True):
 
 
 class ReadNamespaces(Command, frozen=True):
+    id: str
+
+
+class ReadDependents(Command, frozen=True):
+    """The reply is a list of Dependent."""
+
     id: str
 
 
@@ -224,4 +239,5 @@ AnyCommand = (
     | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
     | ExportContainer | ExportImage
+    | OpenToolbox | ReadDependents
 )  # fmt: skip

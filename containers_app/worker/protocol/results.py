@@ -31,6 +31,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float | None = None
 
 
+class Dependent(msgspec.Struct, frozen=True):
+    """A container that joined namespaces of another. ``attached``: it is in them now; else it has those of an earlier run.
+
+    ``through`` is the id of the one that it named: another dependent where it joined by way of that.
+    """
+
+    id: str
+    name: str
+    engine: str
+    state: str
+    types: tuple[str, ...]
+    attached: bool
+    through: str
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node."""
 
