@@ -23,6 +23,7 @@ TABS = (
     "overview",
     "limits",
     "stats",
+    "toolbox",
     "terminal",
     "logs",
     "processes",

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { h } from "./dom.js";
 import { ask, toast, toastError } from "./feedback.js";
-import { isolationOf } from "./lib/sharing.js";
+import { dependence, isolationOf } from "./lib/sharing.js";
 import { store } from "./store.js";
 
 const living = (container) => ["running", "paused"].includes(container.state);
@@ -12,6 +12,7 @@ const busy = new Set(); // ids with a request under way: no second one beside it
 /** name → {label, icon, key, when(container), done: sentence, undo: name} */
 export const ACTIONS = {
   terminal: { label: "Terminal", icon: "terminal", key: "t", when: (c) => c.state === "running" },
+  toolbox: { label: "Toolbox", icon: "gear", key: "b", when: (c) => c.state === "running" },
   start: { label: "Start", icon: "play", key: "s", when: (c) => ["created", "exited"].includes(c.state), done: "started" },
   stop: { label: "Stop", icon: "stop", key: "s", when: living, done: "stopped", undo: "start" },
   pause: { label: "Pause", icon: "pause", key: "p", when: (c) => c.state === "running", done: "paused", undo: "resume" },
@@ -40,10 +41,39 @@ function impact(container) {
 
 async function confirmRemoval(container) {
   const shared = impact(container);
+  const leaning = await dependents(container);
   return ask(`Remove ${container.name}?`, [
     h("p", null, living(container) ? "It is running: its processes are killed, and its files and log are deleted." : "Its files and log are deleted."),
-    shared.length ? h("p", { class: "quiet" }, `Mind: ${shared.join("; ")}.`) : null,
+    leaning.length ? warning(container, leaning) : shared.length ? h("p", { class: "quiet" }, `Mind: ${shared.join("; ")}.`) : null,
   ], "Remove");
+}
+
+/** Containers that run in namespaces which this one made, in the order in which they can be restarted. */
+async function dependents(container) {
+  if (!living(container)) return [];
+  const { items } = await api.get(`/containers/${encodeURIComponent(container.id)}/dependents`);
+  return items.filter((one) => one.attached && living(one));
+}
+
+function warning(container, leaning) {
+  return h("div", { class: "stack", "data-testid": "dependents" }, h("p", null, `Others lean on ${container.name}:`), h("ul", null, leaning.map((one) => h("li", null, h("b", null, one.name), `: ${dependence(one.types)}`))));
+}
+
+/** → {agreed, rejoin}: asks only when others lean on it */
+async function agree(container, name) {
+  const leaning = ["stop", "kill", "restart"].includes(name) ? await dependents(container) : [];
+  if (!leaning.length) return { agreed: true, rejoin: false };
+  const again = h("input", { type: "checkbox", "data-testid": "rejoin", props: { checked: true } });
+  const { label } = ACTIONS[name];
+  const agreed = await ask(`${label} ${container.name}?`, [warning(container, leaning), name === "restart" ? h("label", { class: "row" }, again, "Restart them too, so that they join again") : null], label);
+  return { agreed, rejoin: name === "restart" && again.checked };
+}
+
+async function rejoin(container) {
+  const { items } = await api.post(`/containers/${encodeURIComponent(container.id)}/dependents/rejoin`, {});
+  const failed = items.filter((one) => one.error);
+  if (failed.length) toast(`${failed.map((one) => one.name).join(", ")} could not join again.`, { tone: "bad", hint: failed[0].error });
+  else if (items.length) toast(`${items.map((one) => one.name).join(", ")} joined again.`);
 }
 
 async function remove(container) {
@@ -55,17 +85,20 @@ async function remove(container) {
 
 async function change(container, name) {
   const action = ACTIONS[name];
+  const answer = await agree(container, name);
+  if (!answer.agreed) return;
   const result = await api.post(`/containers/${encodeURIComponent(container.id)}/${name}`, {});
   if (result?.id) store.put(result);
   toast(`${container.name} was ${action.done}.`, { action: action.undo ? { label: ACTIONS[action.undo].label, run: () => perform(container.id, action.undo) } : null });
+  if (answer.rejoin) await rejoin(container);
 }
 
 /** Does it, says how it went. → true when it was done */
 export async function perform(id, name) {
   const container = store.containers.get(id);
   if (!container || !ACTIONS[name]) return false;
-  if (name === "terminal") {
-    location.assign(containerUrl(id, "terminal"));
+  if (name === "terminal" || name === "toolbox") {
+    location.assign(containerUrl(id, name));
     return true;
   }
   if (busy.has(id)) return false;

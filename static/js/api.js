@@ -17,8 +17,10 @@ function failure(status, body) {
   return new ApiError(status, { message: `The panel answered ${status}.`, hint: "Load the page again. If it stays, the log of the web process says more." });
 }
 
+const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
 async function request(method, path, body) {
-  const headers = { Accept: "application/json", "X-CSRFToken": document.querySelector('meta[name="csrf-token"]')?.content ?? "" };
+  const headers = { Accept: "application/json", "X-CSRFToken": token() };
   const bytes = body instanceof Blob;
   if (body !== undefined) headers["Content-Type"] = bytes ? "application/octet-stream" : "application/json";
   let response;
@@ -45,4 +47,6 @@ export const api = {
   put: (path, body) => request("PUT", path, body),
   patch: (path, body) => request("PATCH", path, body),
   delete: (path) => request("DELETE", path),
+  /** DELETE whose answer nobody waits for, also while the page goes */
+  discard: (path) => void fetch(BASE + path, { method: "DELETE", headers: { "X-CSRFToken": token() }, credentials: "same-origin", keepalive: true }).catch(() => null),
 };

@@ -9,13 +9,14 @@ import { NamespaceFields } from "./create/namespaces.js";
 import { NetworkFields } from "./create/network.js";
 import { SecurityFields } from "./create/security.js";
 import { StorageFields } from "./create/storage.js";
-import { h, icon, setText } from "./dom.js";
-import { toast } from "./feedback.js";
+import { h, icon, pageData, setText } from "./dom.js";
+import { toast, toastError } from "./feedback.js";
 import { joinCommand, splitCommand } from "./lib/argv.js";
 import { freshName } from "./lib/names.js";
 import { debounce } from "./lib/timing.js";
 import { store } from "./store.js";
 
+const SHARED = ["pid", "net", "ipc", "uts"]; // what a neighbour shares at first: all but files and users
 const PREVIEW_AFTER = 250; // ms after the last key
 
 class CreateForm {
@@ -149,4 +150,16 @@ export async function openCreateDialog(data, preset = null) {
   document.body.append(form.dialog);
   form.dialog.showModal();
   form.name.select();
+}
+
+/** "New sandbox in its namespaces": the same form, filled in; what is the host's own stays as usual */
+export async function openSharing(beside) {
+  const types = SHARED.filter((type) => !beside.namespaces[type]?.initial);
+  const namespaces = Object.fromEntries(types.map((type) => [type, `container:${beside.id}`]));
+  try {
+    const [host, images, networks] = await Promise.all(["/host", "/images", "/networks"].map((path) => api.get(path)));
+    openCreateDialog({ limits_table: pageData().limits_table, images: images.items, networks: networks.items, host }, { title: `New sandbox beside ${beside.name}`, spec: { namespaces } });
+  } catch (error) {
+    toastError(error);
+  }
 }

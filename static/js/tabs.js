@@ -146,6 +146,7 @@ export const TABS = {
   overview: { label: "Overview", icon: "overview", element: "container-overview" },
   limits: { label: "Limits", icon: "sliders", element: "limits-panel" },
   terminal: { label: "Terminal", icon: "terminal", element: "terminal-view" },
+  toolbox: { label: "Toolbox", icon: "gear", element: "terminal-view" },
   logs: { label: "Logs", icon: "logs", open: logs },
   processes: { label: "Processes", icon: "ns-pid", open: processes },
   namespaces: { label: "Namespaces", icon: "namespaces", open: namespaces },

@@ -4,7 +4,7 @@ import "./time-chart.js";
 import { h, icon } from "../dom.js";
 import { joinCommand } from "../lib/argv.js";
 import * as format from "../lib/format.js";
-import { NAMESPACE_LABELS, isolationOf } from "../lib/sharing.js";
+import { NAMESPACE_LABELS, detachment, isolationOf } from "../lib/sharing.js";
 import { listen, store } from "../store.js";
 
 const CHARTS = [
@@ -73,7 +73,7 @@ class ContainerOverview extends HTMLElement {
     };
     this.facts.replaceChildren(...Object.entries(facts).filter(([, value]) => value != null).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
     this.isolation.replaceChildren(...isolationOf(container, store.groups).map((part) => h("li", { "data-ns": part.type, "data-kind": part.kind }, h("span", { class: "ns-tag" }, icon(`ns-${part.type}`), NAMESPACE_LABELS[part.type]),
-      h("span", null, { private: "its own", host: "the host's", shared: part.others.length ? `shared with ${part.others.join(", ")}` : "shared", unknown: "not known" }[part.kind]), h("code", { class: "faint" }, part.inode || ""))));
+      h("span", null, detachment(container, part.type, [...store.containers.values()]) || { private: "its own", host: "the host's", shared: part.others.length ? `shared with ${part.others.join(", ")}` : "shared", unknown: "not known" }[part.kind]), h("code", { class: "faint" }, part.inode || ""))));
   }
 }
 

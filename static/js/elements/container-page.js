@@ -108,7 +108,7 @@ class ContainerPage extends HTMLElement {
     this.panel.setAttribute("aria-labelledby", `tab-${name}`);
     this.panel.dataset.tab = name;
     const { open, element } = TABS[name];
-    const context = { id: this.id_, name: this.container?.name ?? this.data.container.name, limits_table: this.data.limits_table ?? [] };
+    const context = { id: this.id_, name: this.container?.name ?? this.data.container.name, limits_table: this.data.limits_table ?? [], toolbox: name === "toolbox" };
     if (element) {
       try {
         await LOADERS[element]?.();
@@ -139,7 +139,7 @@ class ContainerPage extends HTMLElement {
     setAttribute(this.engine, "data-engine", container.engine);
     setText(this.engine, container.engine);
     setText(this.state, living(container) ? container.state : ending(container));
-    const names = available(container).filter((name) => QUICK.includes(name) && name !== "terminal");
+    const names = available(container).filter((name) => QUICK.includes(name) && !["terminal", "toolbox"].includes(name));
     const shape = container.state;
     if (this.shape === shape) return;
     this.shape = shape;

@@ -28,8 +28,9 @@ class TerminalView extends HTMLElement {
   #observer = new ResizeObserver(debounce(() => this.#fit(), REFIT));
   #typed = false;
 
-  async open({ id, name }) {
+  async open({ id, name, toolbox = false }) {
     this.container = id;
+    this.toolbox = toolbox; // a throw-away sandbox beside the container rather than a shell in it: never kept, never shared
     this.dataset.testid = "terminal";
     this.status = h("span", { class: "badge", "data-testid": "terminal-status" }, "connecting");
     this.size = h("span", { class: "faint small" });
@@ -38,19 +39,19 @@ class TerminalView extends HTMLElement {
     const tool = (symbol, label, run) => h("button", { type: "button", class: "tiny square bare", title: label, "aria-label": label, on: { click: run } }, icon(symbol));
     this.find = h("input", { type: "search", class: "find", placeholder: "Search the output", "aria-label": "Search the output", hidden: true, "data-testid": "terminal-search" });
     this.replaceChildren(
-      h("header", null, icon("terminal"), h("b", { class: "clip" }, name), this.status, this.size, h("span", { class: "grow" }), this.find,
+      h("header", null, icon("terminal"), h("b", { class: "clip" }, toolbox ? `Tools beside ${name}` : name), toolbox ? this.#imageChoice() : null, this.status, this.size, h("span", { class: "grow" }), this.find,
         tool("search", "Search the output (Ctrl Shift F)", () => this.#toggleFind()),
         h("button", { type: "button", class: "tiny bare", "aria-label": "A− smaller text", on: { click: () => this.#font(-1) } }, "A−"),
         h("button", { type: "button", class: "tiny bare", "aria-label": "A+ larger text", on: { click: () => this.#font(1) } }, "A+"),
-        tool("popout", "Own window", () => this.#popOut()),
-        h("button", { type: "button", class: "tiny", "data-testid": "terminal-new", on: { click: () => this.#restart() } }, "New shell")),
-      this.screen, this.end);
+        toolbox ? null : tool("popout", "Own window", () => this.#popOut()),
+        h("button", { type: "button", class: "tiny", "data-testid": "terminal-new", on: { click: () => this.#restart() } }, toolbox ? "New toolbox" : "New shell")),
+      toolbox ? h("p", { class: "hint toolbox-hint" }, "Its own tools in the container's namespaces; the container's files are at ", h("code", null, "/target"), ". Gone when you leave.") : null, this.screen, this.end);
     try {
       const [{ openXterm, loadSearch, theme }] = await Promise.all([import("../xterm.js"), fetchStyle()]);
       this.#xterm = openXterm(this.screen, { fontSize: fontSize() });
       Object.assign(this.#xterm, { theme, loadSearch });
     } catch {
-      this.screen.replaceChildren(errorState({ message: "The terminal's code could not be fetched.", hint: "Load the page again, or run deploy/up on the host, which fetches xterm.js." }, () => this.open({ id, name })));
+      this.screen.replaceChildren(errorState({ message: "The terminal's code could not be fetched.", hint: "Load the page again, or run deploy/up on the host, which fetches xterm.js." }, () => this.open({ id, name, toolbox })));
       return;
     }
     if (!this.isConnected) return;
@@ -62,7 +63,19 @@ class TerminalView extends HTMLElement {
     this.#abort.abort();
     this.#observer.disconnect();
     this.#session?.close();
+    this.#throwAway();
     this.#xterm?.terminal.dispose();
+  }
+
+  #throwAway() {
+    if (this.toolbox && this.#session) api.discard(`/terminals/${encodeURIComponent(this.#session.id)}`);
+  }
+
+  #imageChoice() {
+    this.image = h("input", { class: "image-choice", value: "busybox", "aria-label": "Image of the toolbox", title: "Image of the tools; a raw one", list: "toolbox-images", spellcheck: "false", "data-testid": "toolbox-image", on: { change: () => this.#restart() } });
+    const images = h("datalist", { id: "toolbox-images" });
+    api.get("/images").then(({ items }) => images.replaceChildren(...items.filter((image) => image.engine === "raw").map((image) => h("option", { value: image.name }))), () => null); // only suggestions
+    return [this.image, images];
   }
 
   #wire() {
@@ -72,6 +85,7 @@ class TerminalView extends HTMLElement {
     terminal.onBinary((text) => this.#session?.typeBinary(text));
     terminal.onResize(({ rows, cols }) => { setText(this.size, `${cols} × ${rows}`); this.#session?.resize(rows, cols); });
     terminal.attachCustomKeyEventHandler((event) => this.#key(event));
+    addEventListener("pagehide", () => this.#throwAway(), { signal });
     addEventListener("themechange", () => { terminal.options.theme = this.#xterm.theme(); }, { signal });
     addEventListener("beforeunload", (event) => this.hasAttribute("popped") && this.#typed && !this.#session?.ended && event.preventDefault(), { signal });
     this.find.addEventListener("input", async () => (await this.#search()).findNext(this.find.value, { incremental: true }));
@@ -104,9 +118,10 @@ class TerminalView extends HTMLElement {
   async #start() {
     this.end.hidden = true;
     this.#say("connecting");
-    let session = sessionStorage.getItem(STORED(this.container));
+    let session = this.toolbox ? null : sessionStorage.getItem(STORED(this.container));
     const { rows, cols: columns } = this.#xterm.terminal;
     try {
+      if (this.toolbox) ({ session } = await api.post(`/containers/${encodeURIComponent(this.container)}/toolbox`, { image: this.image.value.trim() || "busybox", rows, columns }));
       const open = session ? (await api.get("/terminals")).items ?? [] : [];
       if (!open.some((item) => (item.session ?? item.id) === session)) {
         ({ session } = await api.post(`/containers/${encodeURIComponent(this.container)}/terminals`, { argv: [], rows, columns }));
@@ -118,6 +133,7 @@ class TerminalView extends HTMLElement {
       return;
     }
     if (this.isConnected) this.#attach(session);
+    else if (this.toolbox) api.discard(`/terminals/${encodeURIComponent(session)}`);
   }
 
   #attach(id) {
@@ -133,7 +149,7 @@ class TerminalView extends HTMLElement {
     session.addEventListener("bytes", ({ detail }) => terminal.write(detail, () => session.rendered(detail.length)));
     session.addEventListener("lost", () => this.#say("reconnecting …", "warn"));
     session.addEventListener("exit", ({ detail }) => {
-      sessionStorage.removeItem(STORED(this.container));
+      if (!this.toolbox) sessionStorage.removeItem(STORED(this.container));
       this.#say("ended");
       this.#ended(detail || "The shell has ended.");
     });
@@ -147,12 +163,12 @@ class TerminalView extends HTMLElement {
 
   #ended(reason, hint = "") {
     this.end.hidden = false;
-    this.end.replaceChildren(h("p", null, reason, hint ? h("span", { class: "quiet" }, ` ${hint}`) : null), h("button", { type: "button", class: "tiny primary", on: { click: () => this.#restart() } }, "New shell"));
+    this.end.replaceChildren(h("p", null, reason, hint ? h("span", { class: "quiet" }, ` ${hint}`) : null), h("button", { type: "button", class: "tiny primary", on: { click: () => this.#restart() } }, this.toolbox ? "New toolbox" : "New shell"));
   }
 
   async #restart() {
-    const old = sessionStorage.getItem(STORED(this.container));
-    sessionStorage.removeItem(STORED(this.container));
+    const old = this.toolbox ? this.#session?.id : sessionStorage.getItem(STORED(this.container));
+    if (!this.toolbox) sessionStorage.removeItem(STORED(this.container));
     this.#session?.close();
     this.#xterm.terminal.reset();
     if (old) await api.delete(`/terminals/${encodeURIComponent(old)}`).catch((error) => error.status !== 404 && toastError(error));

@@ -31,6 +31,24 @@ export function isolationOf(container, groups) {
   });
 }
 
+/** What becomes of a container that has joined namespaces of these types, when their maker ends or starts anew. */
+export function dependence(types) {
+  if (types.includes("pid")) return "ends with it, because it shares its process ids";
+  return `keeps the ${types.join(", ")} namespace of now, and must be restarted to join the next`;
+}
+
+/** → "" where it is in the namespace that it asked for, or asked for none; else what is wrong, in words */
+export function detachment(container, type, containers) {
+  const view = container.namespaces?.[type];
+  if (!view?.inode || !view.mode.startsWith("container:")) return "";
+  const wanted = view.mode.slice("container:".length);
+  const provider = containers.find((other) => other.id === wanted || other.name === wanted);
+  if (!provider) return "of a container that is gone";
+  const now = provider.namespaces?.[type]?.inode;
+  if (!now) return `of an earlier run of ${provider.name}, which has ended`;
+  return now === view.inode ? "" : `detached from ${provider.name}; restart this one to join again`;
+}
+
 /** "3 of 8 are the host's: time, user, net" and the like, for tooltips and screen readers */
 export function isolationText(parts) {
   const of = (kind) => parts.filter((part) => part.kind === kind);
