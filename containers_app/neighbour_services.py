@@ -23,11 +23,13 @@ async def rejoin_dependents(visitor: Visitor, reference: str) -> list[tuple[Depe
     container = await get_container(visitor, reference, to="operate")
     dependents, _ = await read_dependents(visitor, container.id)
     done: list[tuple[Dependent, str]] = []
+    begun: set[str] = set()  # whoever had joined by way of one of these has the namespaces of its earlier run now
     for dependent in dependents:
-        if dependent.attached or dependent.state == "created":
+        if dependent.state == "created" or (dependent.attached and dependent.through not in begun):
             continue
         try:
             await restart_container(visitor, dependent.id)
+            begun.add(dependent.id)
             done.append((dependent, ""))
         except TerrariumError as error:
             done.append((dependent, error.message))

@@ -37,7 +37,7 @@ from .raw_run import Runner
 from .raw_store import Record, Store
 
 SHARED = ("pid", "net", "ipc", "uts")
-LIMITS: dict[str, LimitValue] = {"memory": 512 << 20, "pids": 256}
+LIMITS: dict[str, int] = {"memory": 512 << 20, "pids": 256}
 _TIOCGPTPEER = 0x5441
 
 
@@ -103,8 +103,8 @@ class Toolboxes:
 
     def _limits(self) -> dict[str, LimitValue]:
         largest, locked = dict(self._policy.limits.items()), self._cgroups.locked()
-        wanted = LIMITS | {name: value for name, value in largest.items() if value < LIMITS.get(name, value + 1)}
-        return {name: value for name, value in wanted.items() if name not in locked}
+        wanted: dict[str, LimitValue] = {name: min(value, LIMITS.get(name, value)) for name, value in largest.items()}
+        return {name: value for name, value in (LIMITS | wanted).items() if name not in locked}
 
     def _keep_devices_shut(self, paths: dict[str, str]) -> None:
         if not paths.get(""):

@@ -18,7 +18,8 @@ from .syscalls import CLONE_FLAGS
 # The rows of /proc/PID/limits in the order of their numbers, getrlimit(2), the same on every machine that we run on.
 RLIMITS = (
     "cpu time", "file size", "data size", "stack size", "core file size", "resident set", "processes", "open files",
-    "locked memory", "address space", "file locks", "pending signals", "msgqueue size", "nice priority", "realtime priority", "realtime timeout",
+    "locked memory", "address space", "file locks", "pending signals", "msgqueue size", "nice priority",
+    "realtime priority", "realtime timeout",
 )  # fmt: skip
 UNLIMITED = -1
 

@@ -1,4 +1,4 @@
-"""Another container's files, shown under /target. Standard library only; the keeper runs this. Sources: open_tree(2), setns(2)."""
+"""Another container's files, shown under /target. Standard library only; the keeper runs this. Source: open_tree(2)."""
 
 from __future__ import annotations
 

@@ -157,8 +157,8 @@ export async function openSharing(beside) {
   const types = SHARED.filter((type) => !beside.namespaces[type]?.initial);
   const namespaces = Object.fromEntries(types.map((type) => [type, `container:${beside.id}`]));
   try {
-    const [host, images, networks] = await Promise.all(["/host", "/images", "/networks"].map((path) => api.get(path)));
-    openCreateDialog({ limits_table: pageData().limits_table, images: images.items, networks: networks.items, host }, { title: `New sandbox beside ${beside.name}`, spec: { namespaces } });
+    const [host, images] = await Promise.all([api.get("/host"), api.get("/images")]);
+    await openCreateDialog({ limits_table: pageData().limits_table, images: images.items, host }, { title: `New sandbox beside ${beside.name}`, spec: { namespaces } });
   } catch (error) {
     toastError(error);
   }

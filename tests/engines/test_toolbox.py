@@ -157,11 +157,8 @@ async def test_beside_one_in_the_host_s_pid_namespace_it_stays_out_of_that(both:
     await docker.create(docker_spec("web", namespaces={"pid": "host"}), "ann")
     terminal = await both.open_toolbox(docker.get("web"), "busybox", 24, 80)
     await quiet(terminal.fd)
-    assert await ask(terminal.fd, "ls -d /proc/[0-9]* | wc -l; test -e /target/bin/busybox && echo there") in (
-        "3\nthere",
-        "4\nthere",
-        "2\nthere",
-    )
+    assert int(await ask(terminal.fd, "ls -d /proc/[0-9]* | wc -l")) < 6
+    assert await ask(terminal.fd, "test -e /target/bin/busybox && echo there") == "there"
     os.close(terminal.fd)
 
 
