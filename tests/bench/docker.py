@@ -16,7 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])  # instead of this folder, where we would be taken for the SDK
+sys.path.pop(0)  # this folder, where we would be taken for the SDK
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import docker as sdk
 
@@ -93,7 +94,7 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
         try:
             took = interleave(
                 {
-                    "list": ours.look, "docker ps": theirs.look, "execute true": ours.execute, "docker exec": theirs.execute,
+                    "list, in the worker": ours.look, "docker ps": theirs.look, "execute true": ours.execute, "docker exec": theirs.execute,
                     "terminal": ours.attach, "docker exec -it": theirs.attach, "create and start": ours.create,
                     "API": theirs.create_by_api, "docker run": theirs.create_by_command,
                 },
@@ -102,7 +103,7 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
         finally:
             runner.run(engine.close())
     pairs = (
-        ("list", "docker ps"), ("execute true", "docker exec"), ("create and start", "docker run"), ("create and start", "API"),
+        ("list, in the worker", "docker ps"), ("execute true", "docker exec"), ("create and start", "docker run"), ("create and start", "API"),
         ("terminal", "docker exec -it"),
     )  # fmt: skip
     medians = {name: median(times) for name, times in took.items()}

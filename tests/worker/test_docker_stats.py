@@ -1,4 +1,4 @@
-"""A Docker container's numbers, from its control group, against the daemon's own of the same moment (what `docker stats` shows)."""
+"""A Docker container's numbers, from its control group, against the daemon's own (`docker stats`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from containers_app.worker import metrics
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec, opened
 
-WORK = (
-    "head -c 20000000 /dev/zero > /file; cat /file > /dev/null; for i in 1 2 3 4 5; do sleep 1000 & done; echo ready; sleep 1000"
-)
+WORK = "head -c 20000000 /dev/zero > /file; cat /file >/dev/null; for i in 1 2 3; do sleep 1000 & done; echo ready; sleep 1000"
 
 
 @pytest.fixture
