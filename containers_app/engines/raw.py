@@ -61,7 +61,7 @@ class RawEngine:
             joiner=self._joiner,
             ended=self._touch,
         )
-        self._toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
+        self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -100,7 +100,7 @@ class RawEngine:
 
     async def close(self) -> None:
         """Leave every sandbox running."""
-        await self._toolboxes.close()
+        await self.toolboxes.close()
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._runner.close()
@@ -358,10 +358,6 @@ class RawEngine:
             screen = identity.OpenTerminal(rows, columns, raw_plan.ids(spec)[0])
             plan = raw_plan.exec_plan(spec, place, argv or raw_plan.SHELL, flags, screen)
             return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
-
-    async def open_toolbox(self, beside: Container, image: str, rows: int, columns: int) -> raw_exec.RawTerminal:
-        """``beside`` is a container of either engine."""
-        return await self._toolboxes.open(beside, image, rows, columns)
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         sandbox = self._find(container_id)

@@ -24,7 +24,7 @@ async def open_toolbox(worker: Worker, command: protocol.OpenToolbox) -> WithDes
     """Its fd is a pty's, so its holder sizes it."""
     beside = worker.registry.engine_of(command.id).get(command.id)
     raw = cast("RawEngine", worker.registry.engine("raw"))
-    terminal = await raw.open_toolbox(beside, command.image, command.rows, command.columns)
+    terminal = await raw.toolboxes.open(beside, command.image, command.rows, command.columns)
     return WithDescriptor(TerminalOpened(os.urandom(12).hex(), True), terminal.fd)
 
 

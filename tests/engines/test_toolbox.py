@@ -59,7 +59,7 @@ def left(home: Home, engine: RawEngine) -> list[str]:
 async def test_beside_a_sandbox_it_is_in_its_namespaces_with_tools_of_its_own(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web", hostname="inside", command=["sleep", "1234"]), "ann")
     await raw.execute(box.id, ("sh", "-c", "echo word > /root/file; rm /bin/ls /bin/ps"), 5)
-    terminal = await raw.open_toolbox(box, "busybox", 30, 100)
+    terminal = await raw.toolboxes.open(box, "busybox", 30, 100)
     await quiet(terminal.fd)
     assert await ask(terminal.fd, "hostname; stty size") == "inside\n30 100"
     assert "sleep 1234" in await ask(terminal.fd, "ps -o args")
@@ -76,7 +76,7 @@ async def test_beside_a_sandbox_it_is_in_its_namespaces_with_tools_of_its_own(ra
 
 async def test_what_it_started_goes_with_it_whatever_it_ignores(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web"), "ann")
-    terminal = await raw.open_toolbox(box, "busybox", 24, 80)
+    terminal = await raw.toolboxes.open(box, "busybox", 24, 80)
     await quiet(terminal.fd)
     await ask(terminal.fd, "trap '' HUP; setsid sleep 4321 & setsid nohup sleep 4322 & true")
     os.write(terminal.fd, b"sleep 4323\n")
@@ -88,7 +88,7 @@ async def test_what_it_started_goes_with_it_whatever_it_ignores(raw: RawEngine, 
 
 async def test_its_shell_s_end_is_seen_by_the_holder_of_the_terminal(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web"), "ann")
-    terminal = await raw.open_toolbox(box, "busybox", 24, 80)
+    terminal = await raw.toolboxes.open(box, "busybox", 24, 80)
     await quiet(terminal.fd)
     os.write(terminal.fd, b"exit\n")
     await until(lambda: not left(home, raw))
@@ -101,15 +101,15 @@ async def test_its_shell_s_end_is_seen_by_the_holder_of_the_terminal(raw: RawEng
 
 async def test_it_goes_when_the_container_does_and_when_the_worker_was_killed(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web"), "ann")
-    first = await raw.open_toolbox(box, "busybox", 24, 80)
+    first = await raw.toolboxes.open(box, "busybox", 24, 80)
     await raw.stop(box.id, 1)
     await until(lambda: not left(home, raw))
     os.close(first.fd)
     await raw.start(box.id)
-    second = await raw.open_toolbox(raw.get(box.id), "busybox", 24, 80)
-    for watch in raw._toolboxes._watches.values():  # as if this worker had been killed
+    second = await raw.toolboxes.open(raw.get(box.id), "busybox", 24, 80)
+    for watch in raw.toolboxes._watches.values():  # as if this worker had been killed
         watch.close()
-    raw._toolboxes._watches.clear()
+    raw.toolboxes._watches.clear()
     other = home.engine()
     await other.open(lambda _: None)
     try:
@@ -122,7 +122,7 @@ async def test_it_goes_when_the_container_does_and_when_the_worker_was_killed(ra
 async def test_beside_a_distroless_docker_container(both: RawEngine, docker: DockerEngine, home: Home) -> None:
     made = await docker.create(docker_spec("bare", hostname="inside", command=["/bin/busybox", "sleep", "1234"]), "ann")
     await docker.execute("bare", (*SHELL, "echo word > /file; rm -rf /bin/[a-z]* 2>/dev/null; true"), 5)
-    terminal = await both.open_toolbox(docker.get("bare"), "busybox", 24, 80)
+    terminal = await both.toolboxes.open(docker.get("bare"), "busybox", 24, 80)
     await quiet(terminal.fd)
     assert await ask(terminal.fd, "hostname; cat /target/file /proc/1/root/file; id -u") == "inside\nword\nword\n0"
     assert "sleep 1234" in await ask(terminal.fd, "ps -o args")
@@ -139,7 +139,7 @@ async def test_beside_docker_it_is_no_way_out(both: RawEngine, docker: DockerEng
     daemon.docker("run", "-d", "--name", "web", "busybox", "sleep", "1000")
     daemon.docker("exec", "web", "mknod", "/disk", "b", major, minor)
     await until(lambda: docker.owns("web") and docker.get("web").pid)
-    terminal = await both.open_toolbox(docker.get("web"), "busybox", 24, 80)
+    terminal = await both.toolboxes.open(docker.get("web"), "busybox", 24, 80)
     await quiet(terminal.fd)
     for path in ("/target/disk", "/proc/1/root/disk"):
         assert "not permitted" in (word := await ask(terminal.fd, f"head -c1 {path}")) or "denied" in word
@@ -155,7 +155,7 @@ async def test_beside_docker_it_is_no_way_out(both: RawEngine, docker: DockerEng
 
 async def test_beside_one_in_the_host_s_pid_namespace_it_stays_out_of_that(both: RawEngine, docker: DockerEngine) -> None:
     await docker.create(docker_spec("web", namespaces={"pid": "host"}), "ann")
-    terminal = await both.open_toolbox(docker.get("web"), "busybox", 24, 80)
+    terminal = await both.toolboxes.open(docker.get("web"), "busybox", 24, 80)
     await quiet(terminal.fd)
     assert int(await ask(terminal.fd, "ls -d /proc/[0-9]* | wc -l")) < 6
     assert await ask(terminal.fd, "test -e /target/bin/busybox && echo there") == "there"
@@ -165,13 +165,13 @@ async def test_beside_one_in_the_host_s_pid_namespace_it_stays_out_of_that(both:
 async def test_it_is_refused_in_words(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web"), "ann")
     with pytest.raises(NotFound, match="image"):
-        await raw.open_toolbox(box, "no-such-image", 24, 80)
-    raw._toolboxes._policy = home.engine(Allow(toolbox=False))._policy
+        await raw.toolboxes.open(box, "no-such-image", 24, 80)
+    raw.toolboxes._policy = home.engine(Allow(toolbox=False))._policy
     with pytest.raises(PolicyRefused, match="toolbox"):
-        await raw.open_toolbox(box, "busybox", 24, 80)
-    raw._toolboxes._policy = raw._policy
+        await raw.toolboxes.open(box, "busybox", 24, 80)
+    raw.toolboxes._policy = raw._policy
     await raw.stop(box.id, 1)
     with pytest.raises(Conflict, match="exited"):
-        await raw.open_toolbox(raw.get(box.id), "busybox", 24, 80)
+        await raw.toolboxes.open(raw.get(box.id), "busybox", 24, 80)
     await asyncio.sleep(0)
     assert left(home, raw) == []
