@@ -94,7 +94,8 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
         try:
             took = interleave(
                 {
-                    "list, in the worker": ours.look, "docker ps": theirs.look, "execute true": ours.execute, "docker exec": theirs.execute,
+                    "list, in the worker": ours.look, "docker ps": theirs.look,
+                    "execute true": ours.execute, "docker exec": theirs.execute,
                     "terminal": ours.attach, "docker exec -it": theirs.attach, "create and start": ours.create,
                     "API": theirs.create_by_api, "docker run": theirs.create_by_command,
                 },
