@@ -5,7 +5,9 @@ import pytest
 from containers_app.api import ROUTES
 
 SPEC = {"name": "web-1", "image": "busybox", "command": ["sleep", "1000"]}
-BODIES = {"exec": b'{"argv":["true"]}', "limits": b'{"pids":5}'}
+BODIES = {
+    "exec": b'{"argv":["true"]}', "limits": b'{"pids":5}', "clone": b'{"name":"mine"}', "commit": b'{"image":"mine"}',
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -15,7 +17,8 @@ async def test_an_outsider_finds_nothing_by_id_or_name(as_otto, worker, route):
     container = worker.engine.add("olgas", owner="olga")
     for reference in (container.id, "olgas"):
         body = BODIES.get(route.path.rpartition("/")[2], b"{}")
-        answer = await as_otto.send(route.method, route.path.replace("{id}", reference), body)
+        content_type = "application/octet-stream" if route.body is bytes else "application/json"
+        answer = await as_otto.send(route.method, route.path.replace("{id}", reference), body, content_type)
         assert (answer.status, answer.code) == (404, "not_found")
     assert worker.engine.containers == {container.id: container}
 
