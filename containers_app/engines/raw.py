@@ -14,15 +14,16 @@ import os
 import secrets
 import select
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidInput, KernelRefused, NotFound, TerrariumError
-from ..kernel import host_image, identity, images, shaping
+from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
+from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
-from ..spec import NET_LIMITS, ContainerSpec, LimitChanges, LimitReading, NetworkSpec
+from ..spec import ContainerSpec, LimitChanges, LimitReading
 from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult
 from .image_process import Told
@@ -52,7 +53,7 @@ class RawEngine:
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
-        self._wire = Wire(tag, data, policy)
+        self.wire = Wire(tag, data, policy, self._records)
         self._runner = Runner(
             tag=tag,
             run=run,
@@ -60,7 +61,7 @@ class RawEngine:
             store=self._store,
             cgroups=cgroups,
             joiner=self._joiner,
-            wire=self._wire,
+            wire=self.wire,
             ended=self._touch,
         )
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
@@ -78,7 +79,7 @@ class RawEngine:
         await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
         if self._policy.allow.host_image:
             await asyncio.to_thread(host_image.ensure_host_image, self._images)
-        await self._wire.open()
+        await self.wire.open()
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
@@ -95,7 +96,7 @@ class RawEngine:
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
-        await self._wire.assert_rules()
+        await self.wire.assert_rules()
 
     def _undo(self, sandbox_id: str) -> None:
         self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
@@ -242,14 +243,14 @@ class RawEngine:
             raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
-        return self._maker.new_record(spec, owner, self._records(), self._wire.networks)
+        return self._maker.new_record(spec, owner, self._records(), self.wire.networks)
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Again. Whoever has joined its last network namespace keeps that, and the address in it: then it gets another."""
         record = sandbox.record
         if record.attachment is not None and record.attachment.address in raw_making.held(self._records()):
-            assert self._wire.networks is not None
-            record.attachment = self._wire.networks.attachment(raw_making.addresses(self._records()), record.spec.network)
+            assert self.wire.networks is not None
+            record.attachment = self.wire.networks.attachment(raw_making.addresses(self._records()), record.spec.network)
         await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -377,7 +378,8 @@ class RawEngine:
                 if isinstance(value, (int, float)) and name in maximums and value > maximums[name]:
                     raise InvalidInput(f"{name} can't be above {maximums[name]:g} here.", hint="Send null to clear the limit.")
             if sandbox.record.phase == "running":
-                await asyncio.to_thread(self._update, sandbox, changes)
+                groups = partial(self._cgroups.update, sandbox.paths, changes)
+                await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)
             for name, value in changes.items():
                 if value is None:
                     sandbox.record.requested.pop(name, None)
@@ -386,16 +388,6 @@ class RawEngine:
             self._store.save(sandbox.record)
         self._touch(sandbox)
         return self.read_limits(container_id)
-
-    def _update(self, sandbox: Sandbox, changes: LimitChanges) -> None:
-        """All or nothing, in a thread: the rates first, as those are easily put back."""
-        before = raw_view.read_rates(sandbox.record, self._tag)
-        self._wire.shape(sandbox.record, changes)
-        try:
-            self._cgroups.update(sandbox.paths, changes)
-        except TerrariumError:
-            self._wire.shape(sandbox.record, {name: before[name] for name in changes if name in before})
-            raise
 
     async def logs(self, container_id: str, tail: int) -> str:
         sandbox = self._find(container_id)
@@ -418,25 +410,17 @@ class RawEngine:
         layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
         plan = raw_plan.launch_plan(record.spec, place)
         groups = self._cgroups.describe(self._runner.group(record.id), record.requested)
-        rates = {name: int(value) for name, value in record.requested.items() if name in NET_LIMITS}
-        link = [] if record.attachment is None else shaping.describe(self._tag, record.attachment.link, rates)
-        return layers + groups + plan.describe() + link + self._wire.describe_ports(record)
+        return layers + groups + plan.describe() + self.wire.describe(record)
 
     async def networks(self) -> list[dict[str, Any]]:
-        return self._wire.list_networks(self._records())
-
-    async def create_network(self, spec: NetworkSpec) -> dict[str, Any]:
-        return await self._wire.create_network(spec)
-
-    async def remove_network(self, name: str) -> None:
-        await self._wire.remove_network(name, self._records())
+        return self.wire.list_networks()
 
     async def images(self) -> list[dict[str, Any]]:
         return await self.images_of.rows()
 
     async def assert_network(self) -> None:
         """Docker has (re)started and may have closed the forward chain."""
-        await self._wire.assert_rules()
+        await self.wire.assert_rules()
 
     def security(self, container_id: str) -> dict[str, Any]:
         return raw_view.security_facts(self._find(container_id).record)

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 class Wire:
     """``networks`` is None until ``open``."""
 
-    def __init__(self, tag: str, data: str, policy: Policy) -> None:
+    def __init__(self, tag: str, data: str, policy: Policy, records: Callable[[], list[Record]]) -> None:
         self._tag, self._state_file, self._policy = tag, f"{data}/state/network.json", policy
+        self._records = records
         self.networks: Networks | None = None
 
     async def open(self) -> None:
@@ -72,7 +73,14 @@ class Wire:
             ports.give_back(record.id)
             raise
 
-    def describe_ports(self, record: Record) -> list[str]:
+    def describe(self, record: Record) -> list[str]:
+        """The shell commands that hold its link to its rates and lead its ports to it."""
+        if record.attachment is None:
+            return []
+        rates = {name: int(value) for name, value in record.requested.items() if name in NET_LIMITS}
+        return shaping.describe(self._tag, record.attachment.link, rates) + self._describe_ports(record)
+
+    def _describe_ports(self, record: Record) -> list[str]:
         """The shell commands that lead its ports to it, in a table of their own."""
         if not record.spec.ports or record.attachment is None:
             return []
@@ -131,14 +139,24 @@ class Wire:
             raise
         record.link_index = shaping.link_index(record.attachment.link)
 
+    def update(self, record: Record, changes: LimitChanges, groups: Callable[[], None]) -> None:
+        """The rates, then the control groups' limits by ``groups``: all or nothing. In a thread."""
+        before = shaping.read_rates(self._tag, record.attachment.link) if record.attachment is not None else {}
+        self.shape(record, changes)
+        try:
+            groups()
+        except TerrariumError:
+            self.shape(record, {name: before[name] for name in changes if name in before})
+            raise
+
     # ── networks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def list_networks(self, records: Iterable[Record]) -> list[dict[str, Any]]:
+    def list_networks(self) -> list[dict[str, Any]]:
         """The REST items; none while they could not be opened."""
         if self.networks is None:
             return []
         members: dict[str, list[dict[str, Any]]] = {}
-        for record in records:
+        for record in self._records():
             if record.attachment is not None:
                 place = record.attachment
                 members.setdefault(record.spec.network or DEFAULT, []).append(
@@ -163,10 +181,14 @@ class Wire:
         network = await asyncio.to_thread(make, spec.name, spec.subnet, spec.subnet6, nat=spec.nat, isolated=spec.isolated)
         return self._item(network, [])
 
-    async def remove_network(self, name: str, records: Iterable[Record]) -> None:
+    async def remove_network(self, name: str) -> None:
         assert self.networks is not None
         network = self.networks.get(name)
-        users = [one.spec.name for one in records if one.attachment is not None and (one.spec.network or DEFAULT) == network.name]
+        users = [
+            one.spec.name
+            for one in self._records()
+            if one.attachment is not None and (one.spec.network or DEFAULT) == network.name
+        ]
         if users and network.name != DEFAULT:
             raise Conflict(
                 f"The network {name} is used by " + ", ".join(users[:10]) + (" and others." if len(users) > 10 else "."),

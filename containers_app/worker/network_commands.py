@@ -23,11 +23,11 @@ async def get_network(worker: Worker, command: protocol.GetNetwork) -> Any:
 
 async def create_network(worker: Worker, command: protocol.CreateNetwork) -> Any:
     specs.check_network(command.spec)
-    return await _engine(worker, command.spec.engine).create_network(command.spec)
+    return await _engine(worker, command.spec.engine).wire.create_network(command.spec)
 
 
 async def remove_network(worker: Worker, command: protocol.RemoveNetwork) -> None:
-    await _engine(worker, command.engine).remove_network(command.name)
+    await _engine(worker, command.engine).wire.remove_network(command.name)
 
 
 def _engine(worker: Worker, name: str) -> RawEngine:

@@ -121,8 +121,8 @@ async def test_ports_outlive_the_worker_and_a_flushed_firewall(home):
 
 
 async def test_networks_keep_their_sandboxes_apart_or_together(raw):
-    await raw.create_network(NetworkSpec("apart"))
-    await raw.create_network(NetworkSpec("together", isolated=False, nat=False))
+    await raw.wire.create_network(NetworkSpec("apart"))
+    await raw.wire.create_network(NetworkSpec("together", isolated=False, nat=False))
     server = await raw.create(spec("server", command=ECHO, network="together"), "")
     near = await raw.create(spec("near", command=["sleep", "100"], network="together"), "")
     far = await raw.create(spec("far", command=["sleep", "100"], network="apart"), "")
@@ -134,9 +134,9 @@ async def test_networks_keep_their_sandboxes_apart_or_together(raw):
     items = {item["name"]: item for item in await raw.networks()}
     assert {one["name"] for one in items["together"]["containers"]} == {"server", "near"}
     with pytest.raises(Conflict, match="far"):
-        await raw.remove_network("apart")
+        await raw.wire.remove_network("apart")
     await raw.remove(far.id, force=True)
-    await raw.remove_network("apart")
+    await raw.wire.remove_network("apart")
     with pytest.raises(NotFound):
         await raw.create(spec("late", network="apart"), "")
     with pytest.raises(Unsupported):
@@ -155,7 +155,7 @@ async def until_reached(raw, box, address, port=7000):
 async def test_networks_are_there_after_a_restart_and_after_their_bridge_was_deleted(home):
     engine = home.engine()
     await engine.open(home.changes.append)
-    made = await engine.create_network(NetworkSpec("blue", subnet="10.254.77.0/24"))
+    made = await engine.wire.create_network(NetworkSpec("blue", subnet="10.254.77.0/24"))
     await engine.close()
     assert run("ip", "link", "delete", made["bridge"]).returncode == 0
     assert run("ip", "link", "add", f"tr{home.tag}-nfffff", "type", "bridge").returncode == 0  # of a removal that was killed
@@ -166,7 +166,7 @@ async def test_networks_are_there_after_a_restart_and_after_their_bridge_was_del
     assert run("ip", "link", "show", made["bridge"]).returncode == 0
     assert run("ip", "link", "show", f"tr{home.tag}-nfffff").returncode != 0
     with pytest.raises(Conflict, match="overlaps"):
-        await engine.create_network(NetworkSpec("red", subnet="10.254.77.128/25"))
+        await engine.wire.create_network(NetworkSpec("red", subnet="10.254.77.128/25"))
     await engine.close()
 
 
