@@ -12,7 +12,7 @@ from ..kernel import firewall, shaping
 from ..kernel.network import DEFAULT, Attachment, Network, describe_bridge
 from ..kernel.networks import Networks, open_networks
 from ..kernel.ports import Published
-from ..spec import NET_LIMITS, LimitValue, NetworkSpec
+from ..spec import NET_LIMITS, LimitChanges, LimitValue, NetworkSpec
 from .policy import Policy
 from .raw_store import Record
 
