@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .. import spec as specs
 from ..engines.raw import RawEngine
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
 
 
 async def get_network(worker: Worker, command: protocol.GetNetwork) -> Any:
-    engine = _engine(worker, command.engine)
-    for network in await engine.networks():
+    listing = worker.registry.engine(command.engine).networks()
+    for found in await listing if isinstance(listing, Awaitable) else listing:
+        network = {"engine": command.engine} | msgspec.to_builtins(found)
         if network["name"] == command.name:
             return network
     raise _not_found(command.name)
