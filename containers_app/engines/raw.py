@@ -55,15 +55,9 @@ class RawEngine:
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
         self.wire = Wire(tag, data, policy, self._records)
         self._runner = Runner(
-            tag=tag,
-            run=run,
-            image_directory=self._images,
-            store=self._store,
-            cgroups=cgroups,
-            joiner=self._joiner,
-            wire=self.wire,
-            ended=self._touch,
-        )
+            tag=tag, run=run, image_directory=self._images, store=self._store,
+            cgroups=cgroups, joiner=self._joiner, wire=self.wire, ended=self._touch,
+        )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -417,10 +411,6 @@ class RawEngine:
 
     async def images(self) -> list[dict[str, Any]]:
         return await self.images_of.rows()
-
-    async def assert_network(self) -> None:
-        """Docker has (re)started and may have closed the forward chain."""
-        await self.wire.assert_rules()
 
     def security(self, container_id: str) -> dict[str, Any]:
         return raw_view.security_facts(self._find(container_id).record)

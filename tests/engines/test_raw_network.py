@@ -113,7 +113,7 @@ async def test_ports_outlive_the_worker_and_a_flushed_firewall(home):
         assert engine.get(box.id).ports == box.ports
         assert await answers("127.0.0.1", box.ports[0].host_port)
         assert run("nft", "delete", "table", "inet", f"terrarium_{home.tag}").returncode == 0
-        await engine.assert_network()
+        await engine.wire.assert_rules()
         assert await answers("127.0.0.1", box.ports[0].host_port)
     finally:
         await engine.remove(box.id, force=True)
