@@ -243,10 +243,6 @@ async def read_host(visitor: Visitor) -> dict[str, Any]:
     return await _ask(protocol.ReadHost(), dict[str, Any])
 
 
-async def list_networks(visitor: Visitor) -> list[Any]:
-    return await _ask(protocol.ListNetworks(), list[Any])
-
-
 async def list_events(visitor: Visitor, after: int, limit: int) -> list[protocol.Event]:
     """Oldest first, the newest ``limit`` of those past ``after``."""
     events = await _ask(protocol.ListEvents(after=after, limit=limit), list[protocol.Event])

@@ -1,4 +1,4 @@
-"""What is there once per host: graph, images, networks, events, the host itself; and who is asking."""
+"""What is there once per host: graph, images, events, the host itself; and who is asking."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from .route import Call, Route
 
 async def read_graph(call: Call) -> object:
     return await services.read_graph(call.visitor)
-
-
-async def list_networks(call: Call) -> object:
-    return {"items": await services.list_networks(call.visitor), "next": None}
 
 
 async def list_events(call: Call) -> object:
@@ -37,7 +33,6 @@ async def me(call: Call) -> object:
 
 ROUTES = (
     Route("GET", "/namespaces", read_graph, "Read the graph of containers and namespaces", shapes.Graph, tag="host"),
-    Route("GET", "/networks", list_networks, "List networks", shapes.Networks, tag="host"),
     Route("GET", "/events", list_events, "List what happened, oldest first", shapes.Events, query=shapes.EventsQuery, tag="host"),
     Route("GET", "/host", read_host, "Read the host, its engines and checks", shapes.Host, tag="host"),
     Route("GET", "/me", me, "Who is asking", shapes.Me, tag="host"),

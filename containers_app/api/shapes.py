@@ -241,12 +241,29 @@ class PieceQuery(msgspec.Struct, frozen=True):
     last: bool = False
 
 
+class NetworkMember(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    owner: str
+    address: str
+    address6: str
+
+
 class Network(msgspec.Struct, frozen=True):
+    """What stands below ``bridge`` is there for networks of the panel's own (engine raw) only."""
+
     name: str
     engine: str
     subnet: str | None
     gateway: str | None
     bridge: str | None
+    subnet6: str | None = None
+    gateway6: str | None = None
+    nat: bool = True  # a way out of this host; false: an internal network
+    isolated: bool = True  # its containers don't reach each other
+    containers: list[NetworkMember] = []
+    note: str = ""  # why there is no IPv6 in it, or none beyond this host
+    commands: list[str] = []  # that would make its bridge
 
 
 class Networks(msgspec.Struct, frozen=True):

@@ -263,7 +263,7 @@ class DockerEngine:
 
     def _check_limits(self, changes: LimitChanges) -> None:
         docker_limits.check(changes)
-        locked = self._cgroups.locked()
+        locked = self._cgroups.locked() | docker_limits.NOT_DOCKERS
         for name, value in changes.items():
             if value is not None and name in locked:
                 raise Unsupported(f"{LIMITS[name].label} can't be set on this host: {locked[name]}", code="limit_locked")

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import InvalidInput
 from ..kernel.cgroups import Cgroups, values
-from ..spec import LIMITS, LimitReading, LimitValue
+from ..spec import LIMITS, NET_LIMITS, LimitReading, LimitValue
 
 UNLIMITED = (1 << 63) - 4096  # bytes: the kernel's own largest limit in whole pages; v1 and v2 read it as "no limit"
 MIN_MEMORY = 6 << 20  # bytes; the daemon refuses less
@@ -27,6 +27,7 @@ FIELDS = (
     "NanoCpus", "CpuQuota", "CpuPeriod", "CpuShares", "CpusetCpus", "Memory", "MemorySwap", "MemoryReservation", "PidsLimit",
 )  # fmt: skip
 KEPT_ONLY_HERE = ("memory_high",)
+NOT_DOCKERS = dict.fromkeys(NET_LIMITS, "The panel sets network rates of its own sandboxes only, so far.")
 Values = dict[str, LimitValue | None]
 
 
@@ -122,7 +123,7 @@ def signature(host: Mapping[str, Any]) -> tuple[Any, ...]:
 def readings(asked: Values, paths: Mapping[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
     """``asked`` beside what the kernel has; None where the container has no cgroup. NotFound when it has just gone."""
     found = cgroups.read(paths) if paths else {}
-    locked, maximums = cgroups.locked(), cgroups.maximums()
+    locked, maximums = cgroups.locked() | NOT_DOCKERS, cgroups.maximums()
     return {
         name: LimitReading(
             asked.get(name), *found.get(name, (None, None)), row.unit, maximums.get(name, row.maximum), locked.get(name, "")

@@ -6,7 +6,9 @@ that anyone but root could have written. Every check is one named function; all 
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
@@ -27,6 +29,7 @@ from ..units import parse_size
 
 UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
 MAX_POLICY = 1 << 16  # bytes
+_PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?", re.ASCII)
 
 _MODE_HINT = "Ask root to set owner root and mode 0600."
 
@@ -53,6 +56,8 @@ class Allow:
     capabilities: bool = False  # capabilities beyond the default set
     no_user_namespace: bool = False  # root inside is root outside
     seccomp_off: bool = False
+    ports: tuple[str, ...] = ("1024-65535",)  # ports of the host that may be published, each "FIRST-LAST" or one
+    port_addresses: tuple[str, ...] = ("0.0.0.0/0", "::/0")  # networks of host addresses that they may be published on
     host_image: bool = False  # sandboxes that see the host's own programs and settings (kernel/host_image.py)
     import_paths: tuple[str, ...] = ()  # host directories; they and what is in them may become images
     registries: tuple[str, ...] = ("docker.io", "ghcr.io", "quay.io")  # that images may be fetched from, by https
@@ -65,6 +70,17 @@ class Allow:
         for name in ("bind_paths", "import_paths"):
             if relative := [path for path in getattr(self, name) if not path.startswith("/")]:
                 raise ValueError(f"allow.{name}: {relative[0]} is not an absolute path")
+        if wrong := [text for text in self.ports if not _PORTS.fullmatch(text)]:
+            raise ValueError(f"allow.ports: {wrong[0]} is neither a port nor a range of ports")
+        if bad := [first for first, last in self.port_ranges() if not 1 <= first <= last <= 65535]:
+            raise ValueError(f"allow.ports: the range from {bad[0]} is not one within 1 to 65535")
+        for text in self.port_addresses:
+            ipaddress.ip_network(text)  # ValueError says what is wrong with it
+
+    def port_ranges(self) -> list[tuple[int, int]]:
+        """(first, last) of each."""
+        pairs = (text.partition("-") for text in self.ports)
+        return [(int(first), int(last or first)) for first, _, last in pairs]
 
 
 @dataclass(frozen=True)
@@ -257,6 +273,26 @@ def registries(policy: Policy) -> Registries:
     return Registries(policy.allow.registries, policy.allow.insecure_registries)
 
 
+def check_published_ports(policy: Policy, spec: ContainerSpec) -> None:
+    for port in spec.ports:
+        if port.host_port and not any(first <= port.host_port <= last for first, last in policy.allow.port_ranges()):
+            raise PolicyRefused(
+                f"This host does not let port {port.host_port} be published.",
+                hint="Choose one of "
+                + (", ".join(policy.allow.ports) or "none")
+                + ", or ask root to add it to ports in policy.toml.",
+            )
+        allowed = [ipaddress.ip_network(text) for text in policy.allow.port_addresses]
+        for address in (port.host_ip,) if port.host_ip else ("0.0.0.0", "::"):
+            asked = ipaddress.ip_address(address)
+            least = 0 if asked.is_unspecified else asked.max_prefixlen  # 0.0.0.0 and :: stand for every address
+            if not any(asked in one and one.prefixlen <= least for one in allowed):
+                raise PolicyRefused(
+                    f"This host does not let ports be published on {port.host_ip or 'every address'}.",
+                    hint="Name a host_ip within " + (", ".join(policy.allow.port_addresses) or "none") + ".",
+                )
+
+
 def check_capabilities(policy: Policy, spec: ContainerSpec) -> None:
     extra = set(spec.security.capabilities or ()) - set(DEFAULT_CAPABILITIES)
     if extra and not policy.allow.capabilities:
@@ -295,7 +331,7 @@ def check_limit(name: str, value: LimitValue | None, largest: float) -> None:
 
 POLICY_CHECKS: tuple[Callable[[Policy, ContainerSpec], None], ...] = (
     check_user_namespace, check_host_namespaces, check_host_files, check_namespace_paths, check_bind_paths, check_capabilities,
-    check_seccomp, check_largest_limits,
+    check_seccomp, check_published_ports, check_largest_limits,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import select
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,6 @@ from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
 from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
-from ..kernel.network import list_networks, open_network
 from ..spec import ContainerSpec, LimitChanges, LimitReading
 from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult
@@ -30,6 +30,7 @@ from .image_process import Told
 from .policy import Policy, check_spec
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
+from .raw_network import Wire
 from .raw_removal import group_names
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
 from .raw_store import Record, Store
@@ -52,15 +53,11 @@ class RawEngine:
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
+        self.wire = Wire(tag, data, policy, self._records)
         self._runner = Runner(
-            tag=tag,
-            run=run,
-            image_directory=self._images,
-            store=self._store,
-            cgroups=cgroups,
-            joiner=self._joiner,
-            ended=self._touch,
-        )
+            tag=tag, run=run, image_directory=self._images, store=self._store,
+            cgroups=cgroups, joiner=self._joiner, wire=self.wire, ended=self._touch,
+        )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -76,7 +73,7 @@ class RawEngine:
         await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
         if self._policy.allow.host_image:
             await asyncio.to_thread(host_image.ensure_host_image, self._images)
-        self._runner.network = await asyncio.to_thread(open_network, self._tag, f"{self._data}/state/network.json")
+        await self.wire.open()
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
@@ -93,6 +90,7 @@ class RawEngine:
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
+        await self.wire.assert_rules()
 
     def _undo(self, sandbox_id: str) -> None:
         self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
@@ -145,7 +143,7 @@ class RawEngine:
 
     def _view(self, sandbox: Sandbox) -> Container:
         if sandbox.cached is None:
-            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups)
+            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups, self._tag)
         return sandbox.cached
 
     def _touch(self, sandbox: Sandbox) -> None:
@@ -239,14 +237,14 @@ class RawEngine:
             raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
-        return self._maker.new_record(spec, owner, self._records(), self._runner.network)
+        return self._maker.new_record(spec, owner, self._records(), self.wire.networks)
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Again. Whoever has joined its last network namespace keeps that, and the address in it: then it gets another."""
         record = sandbox.record
         if record.attachment is not None and record.attachment.address in raw_making.held(self._records()):
-            assert self._runner.network is not None
-            record.attachment = self._runner.network.attachment(raw_making.addresses(self._records()))
+            assert self.wire.networks is not None
+            record.attachment = self.wire.networks.attachment(raw_making.addresses(self._records()), record.spec.network)
         await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
 
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -361,18 +359,21 @@ class RawEngine:
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         sandbox = self._find(container_id)
-        return raw_view.read_limits(sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups)
+        return raw_view.read_limits(
+            sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups, self._tag
+        )
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         async with self._held(container_id) as sandbox:
-            locked, maximums = self._cgroups.locked(), self._cgroups.maximums()
+            locked, maximums = self._cgroups.locked() | raw_view.without_link(sandbox.record), self._cgroups.maximums()
             for name, value in changes.items():
                 if value is not None and name in locked:
                     raise InvalidInput(f"{name} can't be set on this host: {locked[name]}", code="limit_locked")
                 if isinstance(value, (int, float)) and name in maximums and value > maximums[name]:
                     raise InvalidInput(f"{name} can't be above {maximums[name]:g} here.", hint="Send null to clear the limit.")
             if sandbox.record.phase == "running":
-                await asyncio.to_thread(self._cgroups.update, sandbox.paths, changes)
+                groups = partial(self._cgroups.update, sandbox.paths, changes)
+                await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)
             for name, value in changes.items():
                 if value is None:
                     sandbox.record.requested.pop(name, None)
@@ -402,18 +403,14 @@ class RawEngine:
         home = place.home
         layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
         plan = raw_plan.launch_plan(record.spec, place)
-        return layers + self._cgroups.describe(self._runner.group(record.id), record.requested) + plan.describe()
+        groups = self._cgroups.describe(self._runner.group(record.id), record.requested)
+        return layers + groups + plan.describe() + self.wire.describe(record)
 
     async def networks(self) -> list[dict[str, Any]]:
-        return [dict(network) for network in list_networks(self._runner.network)]
+        return self.wire.list_networks()
 
     async def images(self) -> list[dict[str, Any]]:
         return await self.images_of.rows()
-
-    async def assert_network(self) -> None:
-        """Docker has (re)started and may have closed the forward chain."""
-        if self._runner.network is not None:
-            await asyncio.to_thread(self._runner.network.assert_rules)
 
     def security(self, container_id: str) -> dict[str, Any]:
         return raw_view.security_facts(self._find(container_id).record)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, Unsupported
 from ..kernel import resolver
 from ..kernel.images import Image
-from ..kernel.network import Network
+from ..kernel.networks import Networks
 from ..spec import ContainerSpec
 from . import raw_plan
 from .policy import Policy
@@ -42,11 +42,20 @@ def with_defaults(spec: ContainerSpec, image: Image) -> ContainerSpec:
     return msgspec.structs.replace(spec, command=command, cwd=cwd, user=user)
 
 
+def check_published(spec: ContainerSpec, networks: Networks) -> None:
+    """NotFound when there is no such network."""
+    if spec.ports and not networks.get(spec.network).nat:
+        raise Unsupported(
+            f"The network {spec.network} is internal: nobody outside reaches it.",
+            hint="Leave ports out, or use a network with nat.",
+        )
+
+
 class Maker:
     def __init__(self, node: str, policy: Policy, store: Store, joiner: Joiner) -> None:
         self._node, self._policy, self._store, self._joiner = node, policy, store, joiner
 
-    def new_record(self, spec: ContainerSpec, owner: str, others: list[Record], network: Network | None) -> Record:
+    def new_record(self, spec: ContainerSpec, owner: str, others: list[Record], networks: Networks | None) -> Record:
         uid_base = 0
         if spec.namespaces.user == "private":
             uids = self._policy.uids
@@ -55,8 +64,9 @@ class Maker:
             uid_base = self._joined_uid_base(spec, others)
         attachment = None
         if spec.namespaces.net == "bridge":
-            assert network is not None
-            attachment = network.attachment(addresses(others))
+            assert networks is not None
+            check_published(spec, networks)
+            attachment = networks.attachment(addresses(others), spec.network)
         return Record(
             id=self._store.new_id(), node=self._node, spec=spec, owner=owner, created_at=time.time(),
             uid_base=uid_base, requested=dict(spec.limits), attachment=attachment,
@@ -87,10 +97,15 @@ class Maker:
             os.chown(f"{upper}/etc", record.uid_base, record.uid_base)
         name = raw_plan.hostname(record.spec)
         address = record.attachment.address if record.attachment is not None else "127.0.1.1"
+        ipv6 = record.attachment is not None and bool(record.attachment.address6)
+        hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", f"{address}\t{name}"]
+        if record.attachment is not None and ipv6:
+            hosts.append(f"{record.attachment.address6}\t{name}")
+        hosts += [f"{place}\t{host}" for host, place in record.spec.extra_hosts.items()]
         files = {
             "hostname": f"{name}\n",
-            "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n{address}\t{name}\n",
-            "resolv.conf": resolver.resolv_conf(),
+            "hosts": "".join(f"{one}\n" for one in hosts),
+            "resolv.conf": resolver.resolv_conf(record.spec.dns, ipv6=ipv6),
         }
         try:
             etc = os.open(f"{upper}/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -96,8 +96,7 @@ def check_built(spec: ContainerSpec) -> None:
 
 
 NOT_BUILT = (
-    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "network", "ports", "dns", "extra_hosts",
-    "id_map", "health", "labels",
+    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "id_map", "health", "labels",
 )  # fmt: skip
 
 POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
@@ -219,6 +218,8 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps: list[Operation] = []
     if maps_ids(spec):
         steps.append(identity.BecomeRoot())
+    if place.attachment is not None and place.attachment.address6 and spec.namespaces.mnt == "private":
+        steps.append(identity.QuietIpv6())
     if "uts" in created:
         steps.append(identity.SetHostname(hostname(spec)))
     if "cgroup" in created:

@@ -8,7 +8,7 @@ import os
 
 from ..errors import NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
-from ..kernel.network import remove_network
+from ..kernel.networks import remove_networks
 from .raw_store import Store
 
 
@@ -33,7 +33,7 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
             left.append(f"sandbox {name}: {error}")
     try:
         await asyncio.to_thread(cgroups.remove, top)
-        await asyncio.to_thread(remove_network, tag, f"{data}/state/network.json")
+        await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")
     except (TerrariumError, OSError) as error:
         left.append(str(error))
     return left

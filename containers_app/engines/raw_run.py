@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import os
 import secrets
@@ -20,11 +19,11 @@ from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
 from ..kernel import host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
-from ..kernel.network import Attachment, Network
 from . import raw_plan, raw_recover
 from .base import Container
 from .keeper_client import Exit, KeeperClient
 from .raw_joins import Joiner
+from .raw_network import Wire
 from .raw_store import UIDS_EACH, Ending, Record, Run, Store
 
 log = logging.getLogger(__name__)
@@ -57,13 +56,13 @@ class Runner:
         store: Store,
         cgroups: Cgroups,
         joiner: Joiner,
+        wire: Wire,
         ended: Callable[[Sandbox], None],
     ) -> None:
         self._tag, self._images, self._store, self._cgroups = tag, image_directory, store, cgroups
-        self._joiner, self._ended = joiner, ended
+        self._joiner, self._ended, self.wire = joiner, ended, wire
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.network: Network | None = None
         self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
 
     def group(self, sandbox_id: str) -> str:
@@ -73,6 +72,7 @@ class Runner:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.wire.close()
         await self.keeper.close()
 
     # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,8 +111,8 @@ class Runner:
         self.expect_exit(run.id)
         try:
             sandbox.paths = self._cgroups.create(self.group(record.id), record.requested)
-            if record.attachment is not None:
-                record.attachment = self._current_attachment(record.attachment, addresses)
+            record.attachment = self.wire.attachment(record, addresses)
+            await self.wire.publish(record)
             spec, joined = self._joiner.open(record.spec, record.uid_base)
             fds += joined
             plan = raw_plan.launch_plan(spec, self.place(record, run.id))
@@ -122,6 +122,7 @@ class Runner:
         except BaseException:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
+            await self.wire.release(record)
             record.run, record.phase, (record.ending, record.stopped_by) = None, "ready", had
             with contextlib.suppress(OSError):
                 self._store.save(record)
@@ -132,6 +133,7 @@ class Runner:
         ticks = procfs.start_time(launched.pid) or 0
         record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
         record.phase, record.paused = "running", False
+        self._shape(record)
         self.watch(sandbox, launched.pidfd)
         asyncio.get_running_loop().call_soon(self._note_running, sandbox, run.id)
 
@@ -144,17 +146,12 @@ class Runner:
             except OSError as error:
                 log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
 
-    def _current_attachment(self, had: Attachment, addresses: set[str]) -> Attachment:
-        """The address that it had, unless the bridge has had to move to another subnet meanwhile.
-
-        The link's name is new each time: the kernel takes its time to reap the last run's network namespace with its link.
-        """
-        assert self.network is not None
-        if not os.path.exists(f"/sys/class/net/{self.network.bridge}"):
-            self.network.assert_rules()
-        if had.gateway != self.network.gateway:
-            had = self.network.attachment(addresses)
-        return dataclasses.replace(had, link=f"{had.bridge}-{secrets.token_hex(3)}")
+    def _shape(self, record: Record) -> None:
+        """Its link is made while it is launched, so its rates follow at once. What the kernel refuses is shown as not there."""
+        try:
+            self.wire.shape(record, record.requested)
+        except TerrariumError as error:
+            log.warning("sandbox %s runs without its network rate: %s", record.id, error.message)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,6 +210,7 @@ class Runner:
         record = sandbox.record
         if await asyncio.to_thread(self._take_down, sandbox.paths):
             ending = Ending(ending.code, ending.signal, ending.at, oom_killed=True)
+        await self.wire.release(record)
         self.unwatch(sandbox)
         if record.run is not None:
             self.forget_exit(record.run.id)
@@ -251,6 +249,7 @@ class Runner:
         if outcome.action == "adopt":
             record.run, record.phase, record.paused = outcome.run, "running", self._cgroups.frozen(sandbox.paths)
             self._store.save(record)
+            self.wire.keep(record)
             self.watch(sandbox, outcome.pidfd)
         elif outcome.action == "end":
             await self._settle(sandbox, outcome.ending or raw_recover.read_exit(record, self._store.home(record.id)))

@@ -22,7 +22,7 @@ import msgspec
 
 from ..errors import Conflict
 from ..kernel.network import Attachment
-from ..spec import ContainerSpec, LimitValue
+from ..spec import ContainerSpec, LimitValue, Port
 
 UIDS_EACH = 65536
 
@@ -59,6 +59,8 @@ class Record(msgspec.Struct, kw_only=True):
     phase: str = "ready"
     requested: dict[str, LimitValue] = {}
     attachment: Attachment | None = None
+    ports: tuple[Port, ...] = ()  # as they were published last: 0 has become a port
+    link_index: int = 0  # of the host's end of its veth, once it has had a rate
     run: Run | None = None
     ending: Ending | None = None
     paused: bool = False

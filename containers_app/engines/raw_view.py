@@ -8,9 +8,10 @@ import signal
 from typing import Any
 
 from ..errors import NotFound
-from ..kernel import confinement, namespaces, security
+from ..kernel import confinement, namespaces, security, shaping
 from ..kernel.cgroups import Cgroups
-from ..spec import LIMITS, NAMESPACE_TYPES, LimitReading, LimitValue
+from ..kernel.network import DEFAULT
+from ..spec import LIMITS, NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
 from . import raw_plan
 from .base import Container, NamespaceView
 from .raw_store import UIDS_EACH, Ending, Record
@@ -43,7 +44,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
+def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> Container:
     running = record.phase == "running"
     run, ending = record.run, record.ending
     reason = ""
@@ -61,7 +62,7 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
         command=record.spec.command,
         pid=run.pid if running and run else 0,
         namespaces=_namespaces(record, run.pid if running and run else 0),
-        limits=read_limits(record, paths if running else {}, cgroups),
+        limits=read_limits(record, paths if running else {}, cgroups, tag),
         exit_code=ending.code if ending is not None and not running else None,
         reason=reason,
         created_at=record.created_at,
@@ -69,10 +70,20 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
         finished_at=ending.at if ending is not None and not running else None,
         owner=record.owner,
         hostname=_hostname(record),
-        addresses=(f"{record.attachment.address}/{record.attachment.prefix}",) if record.attachment is not None else (),
+        addresses=_addresses(record),
         user_map=_user_map(record),
         cgroups=paths if running else {},
+        ports=record.ports if running else (),
+        networks=(record.spec.network or DEFAULT,) if record.attachment is not None else (),
     )
+
+
+def _addresses(record: Record) -> tuple[str, ...]:
+    place = record.attachment
+    if place is None:
+        return ()
+    four = f"{place.address}/{place.prefix}"
+    return (four, f"{place.address6}/{place.prefix6}") if place.address6 else (four,)
 
 
 def _shares_pids(record: Record) -> bool:
@@ -102,19 +113,36 @@ def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
     return views
 
 
-def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
+def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> dict[str, LimitReading]:
     """Every limit of the table; kernel's and effective value are None without a cgroup to read them from."""
     read: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
     if paths:
         with contextlib.suppress(NotFound):
             read = cgroups.read(paths)
-    locked, maximums = cgroups.locked(), cgroups.maximums()
+        read |= {name: (rate, rate) for name, rate in read_rates(record, tag).items()}
+    locked, maximums = cgroups.locked() | without_link(record), cgroups.maximums()
     readings = {}
     for name, row in LIMITS.items():
         kernel, effective = read.get(name, (None, None))
         maximum = maximums.get(name, row.maximum)
         readings[name] = LimitReading(record.requested.get(name), kernel, effective, row.unit, maximum, locked.get(name, ""))
     return readings
+
+
+def read_rates(record: Record, tag: str) -> dict[str, int | None]:
+    """What the kernel holds its link to, in bytes per second; {} without a link."""
+    return shaping.read_rates(tag, record.attachment.link) if record.attachment is not None else {}
+
+
+def without_link(record: Record) -> dict[str, str]:
+    """Why its network rates can't be set, where they can't."""
+    if record.attachment is not None:
+        return {}
+    mode = record.spec.namespaces.net
+    why = {"host": "its network is the host's", "none": "it has none"}.get(
+        mode, f"its network is that of {mode.partition(':')[2]}"
+    )
+    return dict.fromkeys(NET_LIMITS, f"It has no link of its own: {why}.")
 
 
 def security_facts(record: Record) -> dict[str, Any]:

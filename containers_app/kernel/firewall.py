@@ -2,12 +2,14 @@
 
     sandbox → out by an uplink     accepted, masqueraded        sandbox → the bridge's gateway   ping only
     sandbox → another sandbox      refused (the port too)       sandbox → the host, TCP, UDP …   refused
-    anything → sandbox             replies only                 host → sandbox                   accepted
+    anything → sandbox             replies, published ports     host → sandbox                   accepted
 
-A sandbox is added without touching a rule: all of them name the bridge or the subnet. An accept in our table ends our
-chain only, so a packet still has to pass the host's other tables, and a drop there can't be overruled: where iptables
-drops what is forwarded (Docker, ufw) two rules go there too, marked by a comment. IPv6 is off for sandboxes.
-Sources: nft(8), iptables(8), the Docker manual's "Packet filtering and firewalls".
+The same for IPv4 and IPv6; an internal network has no way out, in one that is not isolated the sandboxes reach each other.
+A sandbox is added without touching a rule (all of them name the bridge or the subnet), unless it publishes ports: those are
+destination rules, for packets that come to an address of this host and for what this host sends itself.
+An accept in our table ends our chain only, so a packet still has to pass the host's other tables, and a drop there can't be
+overruled: where iptables drops what is forwarded (Docker, ufw) two rules for each bridge go there too, marked by a comment.
+Sources: nft(8), iptables(8), iptables-extensions(8), the Docker manual's "Packet filtering and firewalls".
 """
 
 from __future__ import annotations
@@ -15,63 +17,134 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..errors import KernelRefused, Unsupported
+from .network import Network
+from .ports import Published
 
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _CHAINS = ("DOCKER-USER", "FORWARD")
+_PROGRAMS = ("iptables", "ip6tables")
 
 
 def table_name(tag: str) -> str:
     return f"terrarium_{tag}"
 
 
-def ruleset(tag: str, bridge: str, subnet: str, gateway: str, uplinks: list[str], opened: list[str]) -> str:
-    """The script for ``nft -f``; it replaces our table in one transaction.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one family's packets leave this host: ``family`` is "ipv4" or "ipv6".
 
     ``opened`` are the uplinks that forward only because we made them: nothing but our packets may use that.
     """
+
+    family: str
+    uplinks: list[str]
+    opened: list[str]
+
+
+def ruleset(tag: str, networks: Sequence[Network], ways: Sequence[Way], published: Sequence[Published]) -> str:
+    """The script for ``nft -f``; it replaces our table in one transaction."""
     table = table_name(tag)
-    out = f"oifname {_names(uplinks)} accept" if uplinks else "# no way out of this host"
-    guard = f"iifname {_names(opened)} oifname {_names(uplinks)} drop" if opened else "# the uplinks forwarded before us"
-    return f"""
-table inet {table}
-delete table inet {table}
-table inet {table} {{
-    chain input {{
-        type filter hook input priority filter; policy accept;
-        iifname "{bridge}" jump to_host
-    }}
-    chain to_host {{
-        meta nfproto ipv6 drop
-        ip saddr != {subnet} drop
-        ct state established,related accept
-        ip daddr {gateway} icmp type echo-request accept
-        reject with icmpx admin-prohibited
-    }}
-    chain forward {{
-        type filter hook forward priority filter; policy accept;
-        iifname "{bridge}" jump from_sandbox
-        oifname "{bridge}" jump to_sandbox
-        {guard}
-    }}
-    chain from_sandbox {{
-        meta nfproto ipv6 drop
-        ip saddr != {subnet} drop
-        ct state established,related accept
-        {out}
-        reject with icmpx admin-prohibited
-    }}
-    chain to_sandbox {{
-        ct state established,related accept
-        reject with icmpx admin-prohibited
-    }}
-    chain leave {{
-        type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {subnet} oifname != "{bridge}" masquerade
-    }}
-}}
-"""
+    base = {
+        "input": ("filter hook input priority filter", [_jump(one, "iifname", "to_host") for one in networks]),
+        "forward": ("filter hook forward priority filter", [*_forward(networks), *_guards(ways)]),
+        "leave": ("nat hook postrouting priority srcnat", [rule for one in networks for rule in _leave(one)]),
+        "martian": ("filter hook prerouting priority raw", [f'iifname "tr{tag}*" ip daddr 127.0.0.0/8 drop']),
+    }
+    chains = {name: rules for one in networks for name, rules in _of_network(one, ways).items()}
+    if published:
+        base["arrive"] = ("nat hook prerouting priority dstnat", ["fib daddr type local jump ports"])
+        base["answer"] = ("nat hook output priority -100", ["ip6 daddr != ::1 fib daddr type local jump ports"])
+        base["answer"][1].append("meta nfproto ipv4 fib daddr type local jump ports")
+        chains = {"ports": [rule for one in published for rule in port_rules(one)]} | chains  # before whoever jumps there
+    lines = [f"table inet {table}", f"delete table inet {table}", f"table inet {table} {{"]
+    for name, rules in chains.items():
+        lines += [f"    chain {name} {{", *(f"        {rule}" for rule in rules), "    }"]
+    for name, (hook, rules) in base.items():
+        lines += [f"    chain {name} {{", f"        type {hook}; policy accept;", *(f"        {rule}" for rule in rules), "    }"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _chain(network: Network, what: str) -> str:
+    return f"{what}_{network.bridge.replace('-', '_')}"
+
+
+def _jump(network: Network, side: str, what: str) -> str:
+    return f'{side} "{network.bridge}" jump {_chain(network, what)}'
+
+
+def _forward(networks: Sequence[Network]) -> list[str]:
+    rules = [f'iifname "{one.bridge}" oifname "{one.bridge}" accept' for one in networks if not one.isolated]
+    rules += [_jump(one, "iifname", "from") for one in networks]
+    return rules + [_jump(one, "oifname", "to") for one in networks]
+
+
+def _guards(ways: Sequence[Way]) -> list[str]:
+    return [
+        f"meta nfproto {way.family} iifname {_names(way.opened)} oifname {_names(way.uplinks)} drop"
+        for way in ways
+        if way.opened and way.uplinks
+    ]
+
+
+def _of_network(network: Network, ways: Sequence[Way]) -> dict[str, list[str]]:
+    """The three chains of a network: what it may send to the host and through it, and what may come to it."""
+    own = [f"ip saddr != {network.subnet} drop"]
+    own.append(f"ip6 saddr != {network.subnet6} drop" if network.subnet6 is not None else "meta nfproto ipv6 drop")
+    pings = [f"ip daddr {network.gateway} icmp type echo-request accept"]
+    neighbours = []
+    if network.subnet6 is not None:
+        pings.append(f"ip6 daddr {network.gateway6} icmpv6 type echo-request accept")
+        neighbours = ["icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"]
+    known, refuse = "ct state established,related accept", "reject with icmpx admin-prohibited"
+    out = [f"meta nfproto {way.family} oifname {_names(way.uplinks)} accept" for way in ways if way.uplinks]
+    out = [*out, "ct status dnat accept"] if network.nat else ["# internal: no way out"]
+    return {
+        _chain(network, "to_host"): [*own, *neighbours, known, *pings, refuse],
+        _chain(network, "from"): [*own, known, *out, refuse],
+        _chain(network, "to"): [known, *(["ct status dnat accept"] if network.nat else []), refuse],
+    }
+
+
+def _leave(network: Network) -> list[str]:
+    """Under the host's address: what leaves it, and what comes back to the same bridge by a published port."""
+    if not network.nat:
+        return []
+    bridge, rules = network.bridge, [f'oifname "{network.bridge}" ip saddr 127.0.0.0/8 masquerade']
+    families = [("ip", str(network.subnet))] + ([("ip6", str(network.subnet6))] if network.subnet6 is not None else [])
+    for family, subnet in families:
+        rules.append(f'{family} saddr {subnet} oifname != "{bridge}" masquerade')
+        rules.append(f'{family} saddr {subnet} oifname "{bridge}" ct status dnat masquerade')
+    return rules
+
+
+def port_rules(port: Published) -> list[str]:
+    """A destination rule for each family that it is published in."""
+    rules = []
+    for family, nfproto, every, address in (
+        ("ip", "ipv4", "0.0.0.0", port.address),
+        ("ip6", "ipv6", "::", f"[{port.address6}]" if port.address6 else ""),
+    ):
+        if not address or (port.host_ip and (":" in port.host_ip) != (family == "ip6")):
+            continue
+        at = f"{family} daddr {port.host_ip}" if port.host_ip not in ("", every) else f"meta nfproto {nfproto}"
+        rules.append(f"{at} {port.protocol} dport {port.host_port} dnat {family} to {address}:{port.container_port}")
+    return rules
+
+
+def let_loopback_in(bridge: str, on: bool) -> None:
+    """Whether packets of 127.0.0.1 may go to the bridge, as a port published there needs it. Ours drops those that come from it.
+
+    Source: networking/ip-sysctl.rst, route_localnet.
+    """
+    path = f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet"
+    with open(path, "r+", encoding="ascii") as file:
+        if file.read().strip() != str(int(on)):
+            file.seek(0)
+            file.write(str(int(on)))
 
 
 def apply(script: str) -> None:
@@ -82,7 +155,7 @@ def apply(script: str) -> None:
     if done.returncode:
         raise KernelRefused(
             f"The firewall rules were refused: {_first_line(done.stderr)}",
-            hint="The kernel needs nf_tables with inet, nat, masquerade and reject.",
+            hint="The kernel needs nf_tables with inet, nat, masquerade, fib and reject.",
         )
 
 
@@ -93,35 +166,45 @@ def remove_table(tag: str) -> None:
         apply(f"table inet {table}\ndelete table inet {table}\n")
 
 
-def let_past_iptables(tag: str, bridge: str) -> bool:
+def let_past_iptables(tag: str, bridges: Sequence[str], *, ipv6: bool) -> bool:
     """Put our rules where iptables drops what is forwarded, unless they are there. True when they are needed."""
-    docker = _list_chain("DOCKER-USER")
+    needed = [_let_past(program, tag, bridges) for program in _PROGRAMS[: 2 if ipv6 else 1]]
+    return any(needed)
+
+
+def _let_past(program: str, tag: str, bridges: Sequence[str]) -> bool:
+    docker = _list_chain(program, "DOCKER-USER")
     chain, rules = "DOCKER-USER", docker
     if not docker:
-        chain, rules = "FORWARD", _list_chain("FORWARD")
+        chain, rules = "FORWARD", _list_chain(program, "FORWARD")
         if not any(rule.startswith("-P FORWARD DROP") for rule in rules):
             return False
     mark = ["-m", "comment", "--comment", f"terrarium-{tag}"]
-    outward = ["-i", bridge, *mark, "-j", "ACCEPT"]
-    replies = ["-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", *mark, "-j", "ACCEPT"]
-    ours = [shlex.split(rule) for rule in rules if f"terrarium-{tag}" in rule]
-    for wanted in (outward, replies):
-        if not any(rule[2:4] == wanted[:2] for rule in ours):
-            _iptables("-I", chain, *wanted)
+    ours = [words for rule in rules if f"terrarium-{tag}" in (words := shlex.split(rule))]
+    for words in ours:
+        if words[3] not in bridges:  # of a network that has been removed
+            _iptables(program, "-D", *words[1:])
+    for bridge in bridges:
+        outward = ["-i", bridge, *mark, "-j", "ACCEPT"]
+        inward = ["-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED,DNAT", *mark, "-j", "ACCEPT"]
+        for wanted in (outward, inward):
+            if not any(words[2:4] == wanted[:2] for words in ours):
+                _iptables(program, "-I", chain, *wanted)
     return True
 
 
 def remove_iptables_rules(tag: str) -> None:
-    for chain in _CHAINS:
-        for rule in _list_chain(chain):
-            words = shlex.split(rule)
-            if f"terrarium-{tag}" in words and words[0] == "-A":
-                _iptables("-D", *words[1:])
+    for program in _PROGRAMS:
+        for chain in _CHAINS:
+            for rule in _list_chain(program, chain):
+                words = shlex.split(rule)
+                if f"terrarium-{tag}" in words and words[0] == "-A":
+                    _iptables(program, "-D", *words[1:])
 
 
-def _list_chain(chain: str) -> list[str]:
+def _list_chain(program: str, chain: str) -> list[str]:
     """The chain's rules as iptables writes them; none when there is no such chain or no iptables."""
-    iptables = _program("iptables")
+    iptables = _program(program)
     if iptables is None:
         return []
     command = [iptables, "-w", "5", "-S", chain]
@@ -129,13 +212,13 @@ def _list_chain(chain: str) -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _iptables(*arguments: str) -> None:
-    iptables = _program("iptables") or "iptables"
-    done = subprocess.run([iptables, "-w", "5", *arguments], capture_output=True, text=True, timeout=30, check=False)
+def _iptables(program: str, *arguments: str) -> None:
+    command = [_program(program) or program, "-w", "5", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise KernelRefused(
-            f"A rule for sandboxes was refused by iptables: {_first_line(done.stderr)}",
-            hint="Look at iptables -S FORWARD and iptables -S DOCKER-USER.",
+            f"A rule for sandboxes was refused by {program}: {_first_line(done.stderr)}",
+            hint=f"Look at {program} -S FORWARD and {program} -S DOCKER-USER.",
         )
 
 

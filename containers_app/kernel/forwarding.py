@@ -1,4 +1,4 @@
-"""IPv4 forwarding, per link: on for the bridge and the uplinks, and off again when the last instance has left.
+"""IP forwarding, per link: on for the bridge and the uplinks, and off again when the last instance has left.
 
 A packet is forwarded when the link that it came in by has ``forwarding`` set (networking/ip-sysctl.rst), so a sandbox
 needs it on the bridge and its replies need it on the uplink; the host-wide ``ip_forward`` is never written. What we
@@ -18,6 +18,8 @@ from ..errors import KernelRefused
 
 NOTE = "/run/terrarium-forwarding.json"
 _CONF = "/proc/sys/net/ipv4/conf"
+_CONF6 = "/proc/sys/net/ipv6/conf"
+_SIX = "ipv6:"  # before a link's name in the note; no link that we name has a colon
 
 
 @contextmanager
@@ -31,24 +33,50 @@ def host_lock(note: str) -> Iterator[None]:
         os.close(fd)
 
 
-def open_forwarding(bridge: str, uplinks: list[str], note: str) -> list[str]:
+def open_forwarding(bridges: list[str], uplinks: list[str], note: str) -> list[str]:
     """Forward on these links; returns the uplinks that forward for our sake only. Under ``host_lock``."""
-    _write(f"{_CONF}/{bridge}/forwarding", "1")
-    opened = _read_note(note)
-    fresh = [link for link in uplinks if _read(f"{_CONF}/{link}/forwarding") == "0"]
-    if fresh:
-        opened = sorted({*opened, *fresh})
-        write_atomically(note, json.dumps(opened))  # before the change: a crash between the two changes nothing
-        for link in fresh:
-            _write(f"{_CONF}/{link}/forwarding", "1")
+    for bridge in bridges:
+        _write(f"{_CONF}/{bridge}/forwarding", "1")
+    opened = _open(uplinks, note, "", f"{_CONF}/%s/forwarding")
     return [] if _forwards_by_itself() else [link for link in opened if link in uplinks]
+
+
+def open_forwarding6(bridges: list[str], uplinks: list[str], note: str) -> tuple[list[str], str]:
+    """The same for IPv6, and why its packets can't leave this host ("" when they can).
+
+    Before Linux 6.17 (force_forwarding) there is only the switch for the whole host, and that turns a host that asks routers for
+    its address into one that does not listen to them: never ours to turn.
+    """
+    if not uplinks:
+        return [], "This host has no way out by IPv6."
+    if _read(f"{_CONF6}/all/forwarding") == "1":
+        return [], ""
+    if not os.path.exists(f"{_CONF6}/all/force_forwarding"):
+        return [], "This host does not forward IPv6: an administrator may set net.ipv6.conf.all.forwarding to 1."
+    for bridge in bridges:
+        _write(f"{_CONF6}/{bridge}/force_forwarding", "1")
+    opened = _open(uplinks, note, _SIX, f"{_CONF6}/%s/force_forwarding")
+    return [link for link in opened if link in uplinks], ""
+
+
+def _open(uplinks: list[str], note: str, mark: str, path: str) -> list[str]:
+    """Turn it on where it is off; returns the links of that family on which anybody of us has. ``mark`` is the family's."""
+    noted = _read_note(note)
+    fresh = [link for link in uplinks if _read(path % link) == "0"]
+    if fresh:
+        noted = sorted({*noted, *(mark + link for link in fresh)})
+        write_atomically(note, json.dumps(noted))  # before the change: a crash between the two changes nothing
+        for link in fresh:
+            _write(path % link, "1")
+    return [link.removeprefix(mark) for link in noted if link.startswith(_SIX) == bool(mark)]
 
 
 def close_forwarding(note: str) -> None:
     """Put back what was changed, unless somebody (Docker, an administrator) has since turned the host into a router."""
     for link in _read_note(note):
-        path = f"{_CONF}/{link}/forwarding"
-        if not _forwards_by_itself() and _read(path) == "1":
+        six = link.startswith(_SIX)
+        path = f"{_CONF6}/{link.removeprefix(_SIX)}/force_forwarding" if six else f"{_CONF}/{link}/forwarding"
+        if (six or not _forwards_by_itself()) and _read(path) == "1":
             _write(path, "0")
     if os.path.exists(note):
         os.unlink(note)

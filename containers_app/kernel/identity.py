@@ -128,6 +128,19 @@ class NewCgroupNamespace(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class QuietIpv6(Operation):
+    """Keep the IPv6 settings of the new network namespace at hand, which inside will be read-only. Its link is to believe no
+    router that calls itself one, and to take no address of its own making. Source: networking/ip-sysctl.rst.
+    """
+
+    def execute(self, stage: Stage) -> None:
+        stage.settings = os.open("/proc/sys/net/ipv6/conf", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def describe(self) -> list[str]:
+        return []  # ConfigureNetwork writes them
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigureNetwork(Operation):
     """Addresses and routes inside, as netlink messages that the worker built."""
 
@@ -136,6 +149,11 @@ class ConfigureNetwork(Operation):
 
     def execute(self, stage: Stage) -> None:
         stage.await_link()
+        if stage.settings >= 0:
+            for name, value in (("accept_ra", b"0"), ("addr_gen_mode", b"1")):
+                fd = os.open(f"eth0/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=stage.settings)
+                os.write(fd, value)
+                os.close(fd)
         netlink.send(list(self.messages))
 
     def describe(self) -> list[str]:

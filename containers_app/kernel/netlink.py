@@ -14,11 +14,19 @@ import struct
 from collections.abc import Iterable, Iterator
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 18, 20, 22, 24, 26
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = (
+    0x1,
+    0x4,
+    0x8,
+    0x100,
+    0x200,
+    0x400,
+    0x300,
+)
 NLMSG_ERROR, NLMSG_DONE, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 3, 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 10, 18, 19
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 5, 10, 18, 19
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_MCAST_SNOOPING, IFLA_BRPORT_ISOLATED, VETH_INFO_PEER = 23, 33, 1
@@ -27,6 +35,7 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTN_LOCAL = 254, 4, 1, 2
 NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 IFF_UP = 1
+IFA_F_NODAD = 0x02  # usable at once: nobody else can have the address
 
 _LINK, _ADDRESS, _ROUTE = "=BxHiII", "=BBBBi", "=BBBBBBBBI"  # ifinfomsg, ifaddrmsg, rtmsg
 _NAMES = {RTM_NEWLINK: "set up a link", RTM_DELLINK: "delete a link", RTM_NEWADDR: "add an address", RTM_NEWROUTE: "add a route"}
@@ -52,8 +61,8 @@ def request(kind: int, flags: int, body: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_ACK | flags, 0, 0) + body
 
 
-def new_veth(name: str, bridge: int, peer: str, peer_mac: str) -> tuple[bytes, int]:
-    """``name`` on the bridge with index ``bridge``, its port isolated, then up; the peer lands in the namespace of a pid.
+def new_veth(name: str, bridge: int, peer: str, peer_mac: str, isolated: bool = True) -> tuple[bytes, int]:
+    """``name`` on the bridge with index ``bridge``, its port isolated or not, then up; the peer lands in a pid's namespace.
 
     Returns the request and the offset of the pid's four bytes (native order), which are zero until patched. The kernel
     takes a port's options only once the port is there, so the request is two messages in one buffer; ``send`` asks
@@ -68,7 +77,9 @@ def new_veth(name: str, bridge: int, peer: str, peer_mac: str) -> tuple[bytes, i
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, inside)))
     body = struct.pack(_LINK, 0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, bridge) + queues + info
     create = request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
-    return create + isolate_port(name), len(create) - 4  # the pid is the last attribute of the last nest
+    return create + (isolate_port(name) if isolated else link_up(name)), len(
+        create
+    ) - 4  # the pid is the last attribute of the last nest
 
 
 def isolate_port(name: str) -> bytes:
@@ -87,6 +98,11 @@ def new_bridge(name: str, mac: str) -> bytes:
     return request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
+def new_link(name: str, kind: str) -> bytes:
+    body = struct.pack(_LINK, 0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
+    return request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
 def link_up(name: str) -> bytes:
     return request(RTM_NEWLINK, 0, struct.pack(_LINK, 0, 0, 0, IFF_UP, IFF_UP) + text(IFLA_IFNAME, name))
 
@@ -96,7 +112,11 @@ def delete_link(name: str) -> bytes:
 
 
 def new_address(name: str, address: str, prefix: int) -> bytes:
-    """The kernel wants an index, which only the namespace itself knows: ``send`` fills it in from the label."""
+    """IPv4 or IPv6. The kernel wants an index, which only the namespace itself knows: ``send`` fills it in from the label."""
+    if ":" in address:
+        raw = socket.inet_pton(socket.AF_INET6, address)
+        body = struct.pack(_ADDRESS, socket.AF_INET6, prefix, IFA_F_NODAD, 0, 0) + attribute(IFA_LOCAL, raw)
+        return request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body + attribute(IFA_ADDRESS, raw) + text(IFA_LABEL, name))
     raw = socket.inet_aton(address)
     last = int.from_bytes(raw, "big") | ((1 << (32 - prefix)) - 1)
     addresses = attribute(IFA_LOCAL, raw) + attribute(IFA_ADDRESS, raw) + attribute(IFA_BROADCAST, last.to_bytes(4, "big"))
@@ -105,9 +125,10 @@ def new_address(name: str, address: str, prefix: int) -> bytes:
 
 
 def default_route(gateway: str) -> bytes:
-    """IPv4; the kernel finds the link from the gateway's own network."""
-    header = struct.pack(_ROUTE, socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
-    return request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header + attribute(RTA_GATEWAY, socket.inet_aton(gateway)))
+    """IPv4 or IPv6; the kernel finds the link from the gateway's own network."""
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    header = struct.pack(_ROUTE, family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
+    return request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header + attribute(RTA_GATEWAY, socket.inet_pton(family, gateway)))
 
 
 def split(buffer: bytes) -> Iterator[bytes]:
@@ -146,10 +167,23 @@ def send(messages: Iterable[bytes]) -> None:
                 _check_reply(netlink.recv(65536), message)
 
 
-def dump(kind: int) -> Iterator[tuple[bytes, dict[int, bytes]]]:
-    """Every link, IPv4 address or IPv4 route (``kind`` is the RTM_GET… number): its fixed header and attributes."""
+def ask(message: bytes) -> bytes:
+    """What answers a ``request`` for one thing, b"" when nothing does but the acknowledgement. OSError as from ``send``."""
+    answer = b""
+    with _open() as netlink:
+        netlink.send(message)
+        while True:
+            for told in split(netlink.recv(65536)):
+                if struct.unpack_from("=H", told, 4)[0] == NLMSG_ERROR:
+                    _check_reply(told, message)
+                    return answer
+                answer = told
+
+
+def dump(kind: int, family: int = socket.AF_INET) -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes."""
     size = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12}[kind]
-    family = socket.AF_UNSPEC if kind == RTM_GETLINK else socket.AF_INET
+    family = socket.AF_UNSPEC if kind == RTM_GETLINK else family
     with _open() as netlink:
         netlink.send(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family)))
         while True:

@@ -20,6 +20,7 @@ class Stage:
     mounts: list[int] = field(default_factory=list)  # detached mounts; made by the parent, attached by the child
     views: dict[str, int] = field(default_factory=dict)  # detached mounts that the helper made, by namespace type
     root: int = -1  # child's side: the new root, as an O_PATH descriptor
+    settings: int = -1  # child's side: /proc/sys/net/ipv6/conf, kept from before the root was changed
     terminal: int = -1  # child's side: the pty master, to be handed out
     made: dict[str, list[int]] = field(default_factory=dict)  # child's side: detached mounts of ``make_ready``, by step
     await_link: Callable[[], None] = _nothing

@@ -27,7 +27,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     for kind in (
         identity.WriteIdMaps, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
         identity.TakeRlimits,
-        identity.SetHostname, identity.NewCgroupNamespace, identity.ConfigureNetwork, identity.OpenTerminal,
+        identity.SetHostname, identity.NewCgroupNamespace, identity.QuietIpv6, identity.ConfigureNetwork, identity.OpenTerminal,
         identity.UseStreams, overlay.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
         rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace,

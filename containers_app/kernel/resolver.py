@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 # With systemd-resolved the first names only a stub on the host's loopback, the second the servers behind it.
 FILES = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 
-def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address]:
-    """IPv4 servers off this host, of the first file that names any; a loopback address is another one inside."""
+def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address | IPv6Address]:
+    """Servers off this host, of the first file that names any; a loopback address is another one inside."""
     for path in files:
         found = [address for address in map(_address, _lines(path, "nameserver")) if address and not address.is_loopback]
         if found:
@@ -18,10 +18,11 @@ def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address]:
     return []
 
 
-def resolv_conf(files: Sequence[str] = FILES) -> str:
-    """The text of a sandbox's /etc/resolv.conf."""
+def resolv_conf(dns: Sequence[str] = (), *, ipv6: bool = False, files: Sequence[str] = FILES) -> str:
+    """The text of a sandbox's /etc/resolv.conf: ``dns``, else the host's, those by IPv6 only where it can reach them."""
     search = [line for path in files[:1] for line in _lines(path, "search")]
-    lines = [f"nameserver {address}" for address in name_servers(files)] + [f"search {line}" for line in search[-1:]]
+    host = [str(address) for address in name_servers(files) if ipv6 or address.version == 4]
+    lines = [f"nameserver {address}" for address in dns or host] + [f"search {line}" for line in search[-1:]]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -35,8 +36,8 @@ def _lines(path: str, word: str) -> list[str]:
         return []
 
 
-def _address(text: str) -> IPv4Address | None:
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return IPv4Address(text.split()[0])
-    except AddressValueError:
-        return None  # IPv6, which sandboxes don't have
+        return ip_address(text.split()[0])
+    except ValueError:
+        return None

@@ -7,5 +7,6 @@ are the border: raw JSON in, a checked value out, or ``InvalidInput`` with a hin
 from .checks import *
 from .images import *
 from .limits import *
+from .networks import *
 from .parsing import *
 from .words import *

@@ -222,6 +222,8 @@ def check_ports(spec: ContainerSpec) -> None:
             )
         if port.host_ip:
             check_address(port.host_ip)
+            if ipaddress.ip_address(port.host_ip) == ipaddress.IPv6Address("::1") and spec.engine == "raw":
+                raise InvalidInput("The kernel forwards nothing for ::1.", code="invalid_port", hint="Use 127.0.0.1.")
         place = (port.host_ip, port.host_port, port.protocol)
         if port.host_port and place in taken:
             raise InvalidInput(f"Port {port.host_port} of the host is published twice.", code="invalid_port")

@@ -20,7 +20,7 @@ class Limit(msgspec.Struct, frozen=True):
 
     name: str
     label: str
-    unit: str  # cores | weight | cpus | bytes | processes
+    unit: str  # cores | weight | cpus | bytes | processes | bytes/s
     kind: str  # share | weight | cpuset | size | count
     minimum: float
     maximum: float | None  # None: the host says
@@ -118,7 +118,30 @@ _LIMIT_ROWS = (
         "pids.max",
         "Most processes and threads it may have at once.",
     ),
+    Limit(
+        "net_in",
+        "Network in",
+        "bytes/s",
+        "size",
+        1 << 13,
+        12_500_000_000,
+        "",
+        "",
+        "Most that its link brings to it, in bytes per second.",
+    ),
+    Limit(
+        "net_out",
+        "Network out",
+        "bytes/s",
+        "size",
+        1 << 13,
+        12_500_000_000,
+        "",
+        "",
+        "Most that its link takes from it, in bytes per second.",
+    ),
 )
+NET_LIMITS = ("net_in", "net_out")  # of the link (kernel/shaping.py), not of a control group
 LIMITS: dict[str, Limit] = {row.name: row for row in _LIMIT_ROWS}
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from .. import image_services, services
+from .. import image_services, network_services, services
 from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
@@ -73,7 +73,7 @@ async def images(request: Any) -> HttpResponse:
 
 
 async def networks(request: Any) -> HttpResponse:
-    return await _page(request, "networks", items=services.list_networks(request.visitor))
+    return await _page(request, "networks", items=network_services.list_networks(request.visitor))
 
 
 async def activity(request: Any) -> HttpResponse:

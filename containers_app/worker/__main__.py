@@ -134,7 +134,7 @@ async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
         up, was_up = docker.status().available and not was_up, docker.status().available
         if up:
             try:
-                await raw.assert_network()
+                await raw.wire.assert_rules()
             except TerrariumError as error:
                 _log.warning("the network's rules: %s", error.message)
 

@@ -23,7 +23,7 @@ from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import image_commands, inspection, metrics, neighbours, protocol
+from . import image_commands, inspection, metrics, neighbours, network_commands, protocol
 from .history import History
 from .jobs import Jobs
 from .live import Live
@@ -374,4 +374,5 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.ListEvents: list_events,
     **image_commands.HANDLERS,
     **neighbours.HANDLERS,
+    **network_commands.HANDLERS,
 }

@@ -32,6 +32,9 @@ capabilities = false
 no_user_namespace = false
 # Sandboxes without the filter of system calls.
 seccomp_off = false
+# Ports of this machine that sandboxes may publish, and the networks of this machine's addresses that they may do it on.
+ports = ["1024-65535"]
+port_addresses = ["0.0.0.0/0", "::/0"]
 # The image "host": sandboxes that see this machine's programs and settings, read-only, as far as anyone may read them.
 host_image = false
 # Directories of the host in which there are root file systems or archives that may become images, for example ["/srv/roots"].

@@ -20,7 +20,7 @@ import pytest
 from containers_app.engines.policy import Allow, Policy, UidRange
 from containers_app.engines.raw import RawEngine
 from containers_app.kernel import cgroups
-from containers_app.kernel.network import remove_network
+from containers_app.kernel.networks import remove_networks
 from containers_app.spec import ContainerSpec, parse_container
 from tests.engines.docker_engine import daemon, docker  # noqa: F401  fixtures
 
@@ -98,7 +98,7 @@ def new_home() -> Iterator[Home]:
                     groups.kill(child)
                     groups.remove(child)
         groups.remove(root)
-        remove_network(found.tag, str(found.data / "state" / "network.json"))
+        remove_networks(found.tag, str(found.data / "state" / "network.json"))
         if found.keeper is not None and found.keeper.poll() is None:
             found.keeper.terminate()
             found.keeper.wait(5)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from containers_app.errors import KernelRefused
-from containers_app.kernel import firewall, network
+from containers_app.kernel import firewall, networks
 from tests.kernel.netns import attach, fresh_host, inside, pings, run, start_namespace
 
 WORLD = "198.51.100.1"
@@ -38,9 +38,16 @@ def files(tmp_path):
     return str(tmp_path / "network.json"), str(tmp_path / "forwarding.json")
 
 
+def open_networks(*where):
+    """As a worker does that starts and knows of no published port."""
+    found = networks.open_networks(*where)
+    found.assert_rules()
+    return found
+
+
 @pytest.fixture
 def opened(host, files):
-    return network.open_network(secrets.token_hex(3), *files)
+    return open_networks(secrets.token_hex(3), *files)
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def test_sandboxes_get_past_a_policy_of_drop(opened, files, sandbox):
     opened.assert_rules()
     with inside(sandbox):
         assert pings(WORLD)
-    network.remove_network(opened.tag, *files)
+    networks.remove_networks(opened.tag, *files)
     assert rules("FORWARD") == []
     assert run("iptables", "-S", "FORWARD").stdout.split() == ["-P", "FORWARD", "DROP"]
 
@@ -81,7 +88,7 @@ def test_rules_go_into_the_users_chain_of_docker_once(opened, files, sandbox):
     assert rules("FORWARD") == []
     with inside(sandbox):
         assert pings(WORLD)
-    network.remove_network(opened.tag, *files)
+    networks.remove_networks(opened.tag, *files)
     assert rules("DOCKER-USER") == []
 
 
@@ -89,9 +96,9 @@ def test_rules_go_into_the_users_chain_of_docker_once(opened, files, sandbox):
 def test_other_instances_rules_are_left_alone(opened, files, tmp_path):
     assert run("iptables", "-P", "FORWARD", "DROP").returncode == 0
     opened.assert_rules()
-    other = network.open_network("00aa00", str(tmp_path / "other.json"), files[1])
+    other = open_networks("00aa00", str(tmp_path / "other.json"), files[1])
     assert len(rules("FORWARD")) == 4
-    network.remove_network(opened.tag, *files)
+    networks.remove_networks(opened.tag, *files)
     assert len(rules("FORWARD")) == 2
     assert all(f"terrarium-{other.tag}" in rule for rule in rules("FORWARD"))
 
@@ -120,7 +127,7 @@ def test_docker_may_come_and_go_later(opened, files, sandbox, tmp_path):
             with inside(sandbox):
                 assert pings(WORLD)
                 assert not pings("10.250.0.1")
-            network.remove_network(opened.tag, *files)
+            networks.remove_networks(opened.tag, *files)
             assert rules("DOCKER-USER") == []
             with open("/proc/sys/net/ipv4/ip_forward") as file:
                 assert file.read() == "1\n"
@@ -140,4 +147,4 @@ def test_a_name_with_a_quote_never_reaches_the_rules(host, files):
     assert run("ip", "address", "add", "203.0.113.1/24", "dev", 'a"{').returncode == 0
     assert run("ip", "link", "set", 'a"{', "up").returncode == 0
     assert run("ip", "route", "add", "default", "dev", 'a"{', "metric", "5").returncode == 0
-    assert network.open_network("00aa00", *files).bridge == "tr00aa00"
+    assert open_networks("00aa00", *files).default.bridge == "tr00aa00"

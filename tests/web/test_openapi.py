@@ -38,7 +38,7 @@ def test_every_reference_leads_somewhere():
 
 
 # what needs the raw engine; tests/sources/test_custom_root.py has it
-OF_REAL_IMAGES = ("/images/{name}", "/images/{name}/export", "/containers/{id}/export", "/jobs/{id}")
+OF_REAL_IMAGES = ("/networks/{name}", "/images/{name}", "/images/{name}/export", "/containers/{id}/export", "/jobs/{id}")
 
 
 async def test_real_answers_are_of_the_documented_types(as_staff, worker):

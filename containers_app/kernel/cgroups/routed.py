@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
-from ...spec import LIMITS, LimitValue
+from ...spec import LIMITS, NET_LIMITS, LimitValue
 from . import files, v1, v2, values
 from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
 
@@ -174,7 +174,7 @@ class RoutedCgroups:
         return dict(self._remembered("locked", self._read_locked))
 
     def _read_locked(self) -> dict[str, str]:
-        return {limit: reason for limit in LIMITS if (reason := self._reason(limit))}
+        return {limit: reason for limit in LIMIT_CONTROLLERS if (reason := self._reason(limit))}
 
     def maximums(self) -> dict[str, float]:
         """The host's own size, as the end of each slider. Swap is missing where the host has none."""
@@ -211,11 +211,11 @@ class RoutedCgroups:
         return found
 
     def read(self, paths: Paths) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
-        """Every limit of spec.LIMITS → (kernel's value, effective value). NotFound when the group is gone."""
+        """Every limit of control groups → (kernel's value, effective value). NotFound when the group is gone."""
         if not any(map(os.path.isdir, dict.fromkeys(paths.values()))):
             raise files.gone()
         found: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
-        for limit in LIMITS:
+        for limit in LIMIT_CONTROLLERS:
             controller = LIMIT_CONTROLLERS[limit]
             directory = paths.get(controller)
             if directory is None or controller not in self._routes:
@@ -247,7 +247,7 @@ class RoutedCgroups:
         """Clearing a limit that is not there is left out: it is clear."""
         mine: dict[ModuleType, dict[str, LimitValue | None]] = {v1: {}, v2: {}}
         for limit, value in changes.items():
-            if LIMIT_CONTROLLERS[limit] in paths and not (value is None and self._reason(limit)):
+            if limit not in NET_LIMITS and LIMIT_CONTROLLERS[limit] in paths and not (value is None and self._reason(limit)):
                 mine[self._backend(LIMIT_CONTROLLERS[limit])][limit] = value
         return [write for backend, part in mine.items() if part for write in backend.plan(part, paths, fresh)]
 
@@ -256,7 +256,7 @@ class RoutedCgroups:
         for limit, value in changes.items():
             if limit not in LIMITS:
                 raise InvalidInput(f"There is no limit called {limit!r}.", hint="Limits are " + ", ".join(LIMITS) + ".")
-            if value is not None and (reason := self._reason(limit)):
+            if limit not in NET_LIMITS and value is not None and (reason := self._reason(limit)):
                 raise Unsupported(f"{LIMITS[limit].label} can't be limited here. {reason}", hint="Leave this limit out.")
 
     def _reason(self, limit: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...spec import ContainerSpec, ImportSpec, LimitValue
+from ...spec import ContainerSpec, ImportSpec, LimitValue, NetworkSpec
 
 TOPICS = ("containers", "stats", "events", "jobs")
 MAX_PIECE = 1 << 19  # bytes of an upload at once
@@ -223,6 +223,20 @@ class ExportImage(Command, frozen=True):
 class ListNetworks(Command, frozen=True): ...
 
 
+class GetNetwork(Command, frozen=True):
+    name: str
+    engine: str = "raw"
+
+
+class CreateNetwork(Command, frozen=True):
+    spec: NetworkSpec
+
+
+class RemoveNetwork(Command, frozen=True):
+    name: str
+    engine: str = "raw"
+
+
 class ListEvents(Command, frozen=True):
     after: int = 0  # event sequence number
     limit: int = 200
@@ -239,5 +253,5 @@ AnyCommand = (
     | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
     | ExportContainer | ExportImage
-    | OpenToolbox | ReadDependents
+    | OpenToolbox | ReadDependents | GetNetwork | CreateNetwork | RemoveNetwork
 )  # fmt: skip

@@ -1,0 +1,300 @@
+"""The bridge networks of an instance: the default one and those with a name, and the rules that all of them share.
+
+One file, written whole or not at all, says which there are; a network is written there before its bridge is made, and taken out
+before its bridge goes, so that whoever is killed in between, ``open_networks`` makes or removes what is missing. The kernel is
+asked first where a bridge is up: the file's subnet counts while there is none (after a reboot).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from ..errors import Conflict, InvalidInput, NotFound
+from . import firewall, forwarding, netlink, resolver, shaping, subnets
+from .network import DEFAULT, Attachment, Network, ensure_bridge, link_index
+from .ports import Ports
+from .subnets import Subnet
+
+_TAG = re.compile(r"[0-9a-f]{6}", re.ASCII)
+_BRIDGE = re.compile(r"tr[0-9a-f]{6}", re.ASCII)
+_NAMED = re.compile(r"tr[0-9a-f]{6}-n[0-9a-f]{5}", re.ASCII)
+MOST = 128  # networks of an instance beside the default one
+
+
+@dataclass(slots=True)
+class Networks:
+    """``assert_rules`` is to be called once after ``open_networks``, when the published ports are known."""
+
+    tag: str
+    state_file: str
+    note: str
+    prefix6: IPv6Network | None
+    no_ipv6: str  # why there is none, "" where there is
+    no_nat6: str = ""  # why IPv6 does not lead off this host, "" where it does
+    all: dict[str, Network] = field(default_factory=dict)
+    ports: Ports = field(default_factory=Ports)
+
+    @property
+    def default(self) -> Network:
+        return self.all[DEFAULT]
+
+    def get(self, name: str) -> Network:
+        """ "" is the default one."""
+        found = self.all.get(name or DEFAULT)
+        if found is None:
+            raise NotFound(f"There is no network called “{name[:64]}”.", hint="See the list of networks.")
+        return found
+
+    def attachment(self, used: Collection[str], name: str = "") -> Attachment:
+        network = self.get(name)
+        self.mend(network)
+        return network.attachment(used)
+
+    def mend(self, network: Network) -> None:
+        """Make everything anew when somebody has deleted the bridge."""
+        if link_index(network.bridge) is None:
+            self.assert_rules()
+
+    def assert_rules(self) -> None:
+        """Make bridges, firewall and forwarding what they should be, whatever has changed: about 15 ms.
+
+        To be called when Docker has (re)started, ports are published, or somebody flushed the firewall.
+        """
+        with forwarding.host_lock(self.note):
+            self._assert_rules()
+
+    def _assert_rules(self) -> None:
+        networks = list(self.all.values())
+        published = self.ports.published()
+        for network in networks:
+            ensure_bridge(network)
+            firewall.let_loopback_in(network.bridge, any(one.network == network.name and one.to_loopback for one in published))
+        links, bridges = subnets.read_links(), [network.bridge for network in networks]
+        uplinks, uplinks6 = subnets.uplinks(links), subnets.uplinks(links, socket.AF_INET6)
+        opened = forwarding.open_forwarding(bridges, uplinks, self.note)
+        opened6, self.no_nat6 = forwarding.open_forwarding6(bridges, uplinks6, self.note) if self.prefix6 else ([], self.no_ipv6)
+        ways = (firewall.Way("ipv4", uplinks, opened), firewall.Way("ipv6", [] if self.no_nat6 else uplinks6, opened6))
+        firewall.apply(firewall.ruleset(self.tag, networks, ways, published))
+        firewall.let_past_iptables(self.tag, bridges, ipv6=self.prefix6 is not None)
+
+    # ── making and removing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def create(self, name: str, subnet: str = "", subnet6: str = "", *, nat: bool = True, isolated: bool = True) -> Network:
+        """Addresses are chosen where none are given. Conflict when something on this host uses them."""
+        with forwarding.host_lock(self.note):
+            if name in self.all:
+                raise Conflict(f"There is a network called “{name}” already.", hint="Choose another name.", code="name_taken")
+            if len(self.all) > MOST:
+                raise Conflict(f"There are {MOST} networks already.", hint="Remove one first.")
+            taken = self._taken()
+            four = ip_network(subnet) if subnet else subnets.choose_subnet(self.tag, taken)
+            six = self._subnet6(subnet6, taken)
+            for wanted in (four, six):
+                if wanted is not None and (other := subnets.overlapping(wanted, taken)):
+                    hint = "Leave it out and the panel chooses; ip route show table all says what is in use."
+                    raise Conflict(f"{wanted} overlaps {other}, which this host uses.", hint=hint, code="subnet_taken")
+            assert isinstance(four, IPv4Network)
+            network = Network(name, self._free_bridge(), four, six, nat, isolated)
+            self.all[name] = network
+            try:
+                self._save()
+                self._assert_rules()
+            except BaseException:
+                self._drop(network)
+                raise
+            return network
+
+    def remove(self, name: str) -> None:
+        """The caller has made sure that nobody is in it."""
+        network = self.get(name)
+        if network.name == DEFAULT:
+            raise Conflict("The default network can't be removed.", hint="It goes with the panel: deploy/down --all.")
+        with forwarding.host_lock(self.note):
+            self._drop(network)
+            self._assert_rules()
+
+    def _drop(self, network: Network) -> None:
+        self.all.pop(network.name, None)
+        self._save()
+        _delete_link(network.bridge)
+
+    def _taken(self) -> set[Subnet]:
+        """In use on this host, by our other networks too, whose bridges somebody may have deleted."""
+        ours = {subnet for one in self.all.values() for subnet in (one.subnet, one.subnet6) if subnet is not None}
+        return subnets.taken_networks(()) | _name_servers() | ours
+
+    def _subnet6(self, given: str, taken: Collection[Subnet]) -> IPv6Network | None:
+        if self.prefix6 is None:
+            if given:
+                raise InvalidInput("There is no IPv6 here.", hint=self.no_ipv6)
+            return None
+        if given:
+            return IPv6Network(given)
+        free = (one for one in self.prefix6.subnets(new_prefix=subnets.PREFIX6) if subnets.overlapping(one, taken) is None)
+        next(free, None)  # the first is the default network's
+        return next(free)
+
+    def _free_bridge(self) -> str:
+        while True:
+            name = f"tr{self.tag}-n{secrets.token_hex(3)[:5]}"
+            if link_index(name) is None:
+                return name
+
+    def _save(self) -> None:
+        default = self.all[DEFAULT]
+        state: dict[str, Any] = {"subnet": str(default.subnet)}
+        if self.prefix6 is not None:
+            state["prefix6"] = str(self.prefix6)
+        if named := [one for one in self.all.values() if one.name != DEFAULT]:
+            state["networks"] = [
+                {
+                    "name": one.name, "bridge": one.bridge, "subnet": str(one.subnet),
+                    "subnet6": str(one.subnet6) if one.subnet6 is not None else "", "nat": one.nat, "isolated": one.isolated,
+                }
+                for one in named
+            ]  # fmt: skip
+        forwarding.write_atomically(self.state_file, json.dumps(state))
+
+
+def open_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> Networks:
+    """Idempotent: bridges as the file says, and none of ours that it does not. ``note`` is shared by a host's instances."""
+    bridge = _default_bridge(tag)
+    state = _read_state(state_file)
+    no_ipv6 = subnets.no_ipv6()
+    with forwarding.host_lock(note):
+        found = subnets.read_links()
+        ours = {index for index, link in found.items() if link.name[: len(bridge)] == bridge}
+        taken = subnets.taken_networks(ours) | _name_servers()
+        prefix6 = None if no_ipv6 else state.prefix6 or subnets.choose_prefix6(taken)
+        networks = Networks(tag, state_file, note, prefix6, no_ipv6)
+        six = next(prefix6.subnets(new_prefix=subnets.PREFIX6)) if prefix6 is not None else None
+        subnet = _settle_subnet(tag, bridge, state.subnet, taken | {one.subnet for one in state.named}, found)
+        last = secrets.randbelow(subnet.num_addresses - 3)
+        networks.all[DEFAULT] = Network(DEFAULT, bridge, subnet, six, _last=last)
+        for one in state.named:
+            if no_ipv6:
+                one.subnet6 = None
+            networks.all[one.name] = one
+        if state != _State(subnet, prefix6 or state.prefix6, state.named):
+            networks.prefix6 = prefix6 or state.prefix6  # kept for the day on which the host has IPv6 again
+            networks._save()
+            networks.prefix6 = prefix6
+        known = {network.bridge for network in networks.all.values()}
+        for link in found.values():
+            if (_NAMED.fullmatch(link.name) and link.name[: len(bridge)] == bridge and link.name not in known) or (
+                shaping.is_orphan(link, bridge, found)
+            ):
+                _delete_link(link.name)
+        for network in networks.all.values():
+            ensure_bridge(network)
+    return networks
+
+
+def remove_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> None:
+    """Take everything of this instance's networks off the host; what is not there is no error."""
+    with forwarding.host_lock(note):
+        for link in reversed(links(tag)):
+            _delete_link(link)
+        firewall.remove_table(tag)
+        firewall.remove_iptables_rules(tag)
+        if not any(_BRIDGE.fullmatch(link.name) for link in subnets.read_links().values()):
+            forwarding.close_forwarding(note)
+    if os.path.exists(state_file):
+        os.unlink(state_file)
+
+
+def links(tag: str) -> list[str]:
+    """The links of this instance on the host, the default bridge first."""
+    bridge = _default_bridge(tag)
+    names = (link.name for link in subnets.read_links().values())
+    return sorted(name for name in names if name == bridge or name.startswith(f"{bridge}-"))
+
+
+def _delete_link(name: str) -> None:
+    try:
+        netlink.send([netlink.delete_link(name)])
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+
+
+def _default_bridge(tag: str) -> str:
+    if not _TAG.fullmatch(tag):
+        raise ValueError(f"not a tag of six hex digits: {tag!r}")
+    return f"tr{tag}"
+
+
+def _name_servers() -> set[Subnet]:
+    """Mostly reached by the default route, so no other route names them; they must stay reachable."""
+    return {ip_network(server) for server in resolver.name_servers()}
+
+
+def _settle_subnet(
+    tag: str,
+    bridge: str,
+    remembered: IPv4Network | None,
+    taken: Collection[Subnet],
+    found: dict[int, subnets.Link],
+) -> IPv4Network:
+    """The subnet that the bridge has, else the remembered one, else a free one; never one that clashes.
+
+    A bridge with sandboxes on it keeps its subnet even if a later route overlaps it: they hold its addresses.
+    """
+    own = next((link for link in found.values() if link.name == bridge), None)
+    if own is not None and own.kind != "bridge":
+        raise Conflict(f"The link {bridge} exists and is not a bridge.", hint=f"Remove it: ip link delete {bridge}.")
+    index = own.index if own else -1
+    held = (ip_network((address, prefix), strict=False) for at, address, prefix in subnets.read_addresses() if at == index)
+    current = next(held, None)
+    subnet = current if isinstance(current, IPv4Network) and current.prefixlen == subnets.PREFIX else remembered
+    in_use = own is not None and any(link.master == index for link in found.values())
+    if subnet is None or (not in_use and subnets.overlapping(subnet, taken)):
+        subnet = subnets.choose_subnet(tag, taken)
+        if own is not None:
+            _delete_link(bridge)
+    return subnet
+
+
+@dataclass(slots=True)
+class _State:
+    subnet: IPv4Network | None
+    prefix6: IPv6Network | None
+    named: list[Network]
+
+
+def _read_state(path: str) -> _State:
+    """What is missing or spoilt is None or left out, and chosen anew."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            raw = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return _State(None, None, [])
+    raw = raw if isinstance(raw, dict) else {}
+    subnet, prefix6 = _network(raw.get("subnet")), _network(raw.get("prefix6"))
+    if not (isinstance(subnet, IPv4Network) and subnet.prefixlen == subnets.PREFIX and subnet.is_private):
+        subnet = None
+    if not (isinstance(prefix6, IPv6Network) and prefix6.prefixlen == 48 and prefix6.subnet_of(subnets.LOCAL6)):
+        prefix6 = None
+    named = []
+    for one in raw.get("networks") or []:
+        four, six = _network(one["subnet"]), _network(one["subnet6"])
+        if isinstance(four, IPv4Network) and _NAMED.fullmatch(one["bridge"]):
+            six = six if isinstance(six, IPv6Network) else None
+            named.append(Network(one["name"], one["bridge"], four, six, one["nat"], one["isolated"]))
+    return _State(subnet, prefix6, named)
+
+
+def _network(text: object) -> Subnet | None:
+    try:
+        return ip_network(text) if isinstance(text, str) and text else None
+    except ValueError:
+        return None

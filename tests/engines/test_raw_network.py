@@ -1,0 +1,239 @@
+"""Networks, published ports and rates of raw sandboxes: real links, real traffic."""
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+
+from containers_app.errors import Conflict, NotFound, PolicyRefused, Unsupported
+from containers_app.kernel import shaping
+from containers_app.spec import NetworkSpec
+from tests.engines.conftest import spec
+from tests.kernel.netns import run
+
+ECHO = ["sh", "-c", "while true; do nc -l -p 7000 -e cat; done"]
+SINK = ["sh", "-c", "while true; do nc -l -p 7000 > /dev/null; done"]
+SOURCE = ["sh", "-c", "while true; do nc -l -p 7000 < /dev/zero; done"]
+RATE = 2_000_000  # bytes per second
+SECONDS = 2.0
+
+
+async def answers(address, port):
+    """Whether an echo server is there; waits for one that is starting."""
+    for _ in range(40):
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
+        except (OSError, TimeoutError):
+            await asyncio.sleep(0.05)
+            continue
+        writer.write(b"hello\n")
+        with contextlib.suppress(OSError, TimeoutError):
+            got = await asyncio.wait_for(reader.readline(), 2)
+            writer.close()
+            if got == b"hello\n":
+                return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+def refused(address, port):
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        return True
+    return False
+
+
+def own_address():
+    """An address of this machine that is not loopback: that of the way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.99", 9))
+        return probe.getsockname()[0]
+
+
+async def test_a_sandbox_has_both_families_and_pings_its_gateway_by_each(raw):
+    box = await raw.create(spec(command=["sleep", "100"]), "")
+    _, six = box.addresses
+    network = (await raw.networks())[0]
+    assert ":" in six and six.startswith(network["subnet6"].split("::")[0])
+    for address in (network["gateway"], network["gateway6"]):
+        assert (await raw.execute(box.id, ("ping", "-c", "1", "-W", "2", address), 5)).exit_code == 0
+    shown = (await raw.execute(box.id, ("ip", "-6", "address", "show", "eth0"), 5)).stdout
+    assert "fe80" not in shown and "tentative" not in shown
+
+
+async def test_a_published_port_is_answered_on_every_address_until_the_sandbox_stops(raw):
+    box = await raw.create(spec(command=ECHO, ports=[{"container_port": 7000}]), "")
+    port = box.ports[0].host_port
+    assert 1024 <= port <= 65535
+    for address in ("127.0.0.1", own_address(), (await raw.networks())[0]["gateway6"]):
+        assert await answers(address, port), address
+    await raw.stop(box.id, 0)
+    assert raw.get(box.id).ports == ()
+    assert refused("127.0.0.1", port)
+    await raw.start(box.id)
+    assert raw.get(box.id).ports[0].host_port == port
+    assert await answers("127.0.0.1", port)
+
+
+async def test_a_port_on_loopback_is_not_answered_elsewhere(raw):
+    box = await raw.create(spec(command=ECHO, ports=[{"container_port": 7000, "host_ip": "127.0.0.1"}]), "")
+    port = box.ports[0].host_port
+    assert await answers("127.0.0.1", port)
+    assert refused(own_address(), port)
+
+
+async def test_a_port_in_use_is_refused_and_named(raw):
+    first = await raw.create(spec("first", command=["sleep", "100"], ports=[{"container_port": 80}]), "")
+    port = first.ports[0].host_port
+    with pytest.raises(Conflict, match="the sandbox first"):
+        await raw.create(spec("second", ports=[{"container_port": 80, "host_port": port}]), "")
+    with socket.create_server(("127.0.0.1", 0)) as held, pytest.raises(Conflict, match="a program of this host"):
+        await raw.create(spec("third", ports=[{"container_port": 80, "host_port": held.getsockname()[1]}]), "")
+    assert [one.name for one in raw.all()] == ["first"]
+    with pytest.raises(OSError), socket.create_server(("", port)):
+        pass
+
+
+async def test_low_ports_are_for_the_policy_to_allow(raw):
+    with pytest.raises(PolicyRefused):
+        await raw.create(spec(ports=[{"container_port": 80, "host_port": 80}]), "")
+
+
+async def test_ports_outlive_the_worker_and_a_flushed_firewall(home):
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    box = await engine.create(spec(command=ECHO, ports=[{"container_port": 7000}]), "")
+    await engine.close()
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    try:
+        assert engine.get(box.id).ports == box.ports
+        assert await answers("127.0.0.1", box.ports[0].host_port)
+        assert run("nft", "delete", "table", "inet", f"terrarium_{home.tag}").returncode == 0
+        await engine.wire.assert_rules()
+        assert await answers("127.0.0.1", box.ports[0].host_port)
+    finally:
+        await engine.remove(box.id, force=True)
+        await engine.close()
+
+
+async def test_networks_keep_their_sandboxes_apart_or_together(raw):
+    await raw.wire.create_network(NetworkSpec("apart"))
+    await raw.wire.create_network(NetworkSpec("together", isolated=False, nat=False))
+    server = await raw.create(spec("server", command=ECHO, network="together"), "")
+    near = await raw.create(spec("near", command=["sleep", "100"], network="together"), "")
+    far = await raw.create(spec("far", command=["sleep", "100"], network="apart"), "")
+    for address in server.addresses:
+        there = address.partition("/")[0]
+        await until_reached(raw, near, there)
+        said = await raw.execute(far.id, ("sh", "-c", f"echo hello | nc -w 1 {there} 7000"), 8)
+        assert said.stdout == ""
+    items = {item["name"]: item for item in await raw.networks()}
+    assert {one["name"] for one in items["together"]["containers"]} == {"server", "near"}
+    with pytest.raises(Conflict, match="far"):
+        await raw.wire.remove_network("apart")
+    await raw.remove(far.id, force=True)
+    await raw.wire.remove_network("apart")
+    with pytest.raises(NotFound):
+        await raw.create(spec("late", network="apart"), "")
+    with pytest.raises(Unsupported):
+        await raw.create(spec("open", network="together", ports=[{"container_port": 80}]), "")
+
+
+async def until_reached(raw, box, address, port=7000):
+    for _ in range(40):
+        said = await raw.execute(box.id, ("sh", "-c", f"echo hello | nc -w 2 {address} {port}"), 8)
+        if said.stdout == "hello\n":
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(address)
+
+
+async def test_networks_are_there_after_a_restart_and_after_their_bridge_was_deleted(home):
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    made = await engine.wire.create_network(NetworkSpec("blue", subnet="10.254.77.0/24"))
+    await engine.close()
+    assert run("ip", "link", "delete", made["bridge"]).returncode == 0
+    assert run("ip", "link", "add", f"tr{home.tag}-nfffff", "type", "bridge").returncode == 0  # of a removal that was killed
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    items = {item["name"]: item for item in await engine.networks()}
+    assert items["blue"] | {"containers": []} == made
+    assert run("ip", "link", "show", made["bridge"]).returncode == 0
+    assert run("ip", "link", "show", f"tr{home.tag}-nfffff").returncode != 0
+    with pytest.raises(Conflict, match="overlaps"):
+        await engine.wire.create_network(NetworkSpec("red", subnet="10.254.77.128/25"))
+    await engine.close()
+
+
+async def test_name_servers_and_hosts_are_as_asked(raw):
+    box = await raw.create(spec(command=["sleep", "100"], dns=["192.0.2.53", "2001:db8::53"], extra_hosts={"db": "10.9.8.7"}), "")
+    assert (await raw.execute(box.id, ("grep", "nameserver", "/etc/resolv.conf"), 5)).stdout.split("\n")[:2] == [
+        "nameserver 192.0.2.53", "nameserver 2001:db8::53",
+    ]  # fmt: skip
+    assert "10.9.8.7\tdb\n" in (await raw.execute(box.id, ("cat", "/etc/hosts"), 5)).stdout
+
+
+async def connected(address):
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(address, 7000)
+        await asyncio.sleep(0.05)
+    raise AssertionError(address)
+
+
+async def measured(address, *, to_sandbox):
+    """Bytes per second of one TCP flow, after its first half second."""
+    reader, writer = await connected(address)
+    counted, began = 0, 0.0
+    start = time.monotonic()
+    while (now := time.monotonic()) - start < SECONDS + 0.5:
+        if to_sandbox:
+            writer.write(bytes(16384))
+            await writer.drain()
+        amount = 16384 if to_sandbox else len(await reader.read(65536))
+        if now - start > 0.5:
+            began = began or now
+            counted += amount
+    writer.close()
+    return counted / (time.monotonic() - began)
+
+
+@pytest.mark.parametrize(("name", "command"), [("net_in", SINK), ("net_out", SOURCE)])
+async def test_a_rate_holds_a_flow_and_is_changed_and_cleared_live(raw, home, name, command):
+    box = await raw.create(spec(command=command, limits={name: RATE}), "")
+    reading = raw.read_limits(box.id)[name]
+    assert (reading.requested, reading.kernel, reading.effective, reading.unit, reading.locked) == (
+        RATE,
+        RATE,
+        RATE,
+        "bytes/s",
+        "",
+    )
+    address = box.addresses[0].partition("/")[0]
+    assert 0.9 * RATE <= await measured(address, to_sandbox=name == "net_in") <= 1.1 * RATE
+    assert (await raw.update_limits(box.id, {name: 3 * RATE}))[name].kernel == 3 * RATE
+    assert (await raw.update_limits(box.id, {name: None}))[name].kernel is None
+    await raw.update_limits(box.id, {name: RATE})
+    await raw.stop(box.id, 0)
+    assert run("ip", "-br", "link", "show", "type", "ifb").stdout.count(f"tr{home.tag}") == 0
+
+
+async def test_a_sandbox_without_a_link_has_no_rate_and_says_why(raw):
+    box = await raw.create(spec(command=["sleep", "100"], namespaces={"net": "none"}), "")
+    assert "no link of its own" in raw.read_limits(box.id)["net_in"].locked
+    with pytest.raises(Exception, match="no link of its own"):
+        await raw.update_limits(box.id, {"net_in": RATE})
+
+
+async def test_an_ifb_without_its_link_goes_at_the_next_start(home):
+    name = f"tr{home.tag}-izzzz"
+    assert run("ip", "link", "add", name, "type", "ifb").returncode == 0
+    engine = home.engine()
+    await engine.open(home.changes.append)
+    await engine.close()
+    assert not shaping.link_index(name)
