@@ -22,7 +22,7 @@ from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsu
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
 from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
-from . import docker_enter, docker_exec, docker_limits, docker_spec, docker_view
+from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_list import DockerList
@@ -192,12 +192,12 @@ class DockerEngine:
 
     def commands(self, container_id: str) -> list[str]:
         seen = self._list.find(container_id)
-        return [docker_spec.run_command(seen.container.name, seen.config, seen.host)]
+        return [docker_command.run_command(seen.container.name, seen.config, seen.host)]
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """What `create` amounts to; nothing is made."""
         body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
-        return [docker_spec.run_command(spec.name, body, body["HostConfig"], spec.start)]
+        return [docker_command.run_command(spec.name, body, body["HostConfig"], spec.start)]
 
     async def images(self) -> list[dict[str, Any]]:
         """One per tag; untagged ones are left out. [] while there is no daemon: ``status`` says so."""

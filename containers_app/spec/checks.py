@@ -15,6 +15,7 @@ from .words import (
     CLOCKS,
     ENGINES,
     MAX_TIME_OFFSET,
+    MOUNT_TYPES,
     NET_MODES,
     PROPAGATIONS,
     PROTOCOLS,
@@ -30,6 +31,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USER = re.compile(r"[0-9]{1,5}(?::[0-9]{1,5})?", re.ASCII)
 _REFERENCE = re.compile(r"(?:container:[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}|path:/[^\x00]{1,4000})", re.ASCII)
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/@-]{0,254}", re.ASCII)
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}", re.ASCII)
 _CAPABILITY = re.compile(r"CAP_[A-Z_]{2,32}", re.ASCII)
 
 
@@ -115,8 +117,14 @@ def check_mounts(spec: ContainerSpec) -> None:
     if len(spec.mounts) > 64:
         raise InvalidInput("A container has at most 64 mounts.")
     for mount in spec.mounts:
-        if mount.type not in ("bind", "tmpfs"):
-            raise InvalidInput(f"{shown(mount.type)} is not a type of mount.", hint="Types are bind and tmpfs.")
+        if mount.type not in MOUNT_TYPES:
+            raise InvalidInput(f"{shown(mount.type)} is not a type of mount.", hint="Types are " + ", ".join(MOUNT_TYPES) + ".")
+        if mount.type == "volume" and (spec.engine == "raw" or not VOLUME_NAME.fullmatch(mount.source)):
+            raise InvalidInput(
+                "A mount of type volume has the name of a Docker volume as its source.",
+                code="invalid_mount",
+                hint="Raw sandboxes have none: bind a directory." if spec.engine == "raw" else "See /api/v1/volumes.",
+            )
         if mount.propagation not in PROPAGATIONS:
             raise InvalidInput(f"{shown(mount.propagation)} is not a propagation.", hint="private, slave or shared.")
         for path in (mount.target, *((mount.source,) if mount.type == "bind" else ())):
