@@ -25,6 +25,7 @@ from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
 from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
+from .docker_images import DockerImages
 from .docker_list import DockerList
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class DockerEngine:
         self._list = DockerList(url, node, cgroups)
         self._client = self._list.client
         self._cgroups = cgroups
+        self.image_store = DockerImages(self._client, self._must_be_up)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one change of limits at a time
         self._hang_ups = docker_exec.HangUps()
         self._entrance = docker_enter.Entrance(run if self._client.path else "")
@@ -203,18 +205,7 @@ class DockerEngine:
         """One per tag; untagged ones are left out. [] while there is no daemon: ``status`` says so."""
         if not self._list.up:
             return []
-        found = await self._client.call(lambda sdk: sdk.images())
-        return [
-            {
-                "name": str(tag).removesuffix(":latest"),
-                "engine": self.name,
-                "size": image.get("Size"),
-                "created_at": image.get("Created"),
-            }
-            for image in found
-            for tag in image.get("RepoTags") or ()
-            if tag != "<none>:<none>"
-        ]
+        return await self.image_store.all()
 
     async def export_image(self, name: str) -> Archive:
         """As `docker save`: layers and configuration. Docker packs it all before it sends the first byte."""
