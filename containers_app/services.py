@@ -189,6 +189,10 @@ async def read_namespaces(visitor: Visitor, reference: str) -> list[Any]:
     return items
 
 
+async def read_mounts(visitor: Visitor, reference: str) -> list[Any]:
+    return await _ask(protocol.ReadMounts((await get_container(visitor, reference)).id), list[Any])
+
+
 async def read_stats(visitor: Visitor, reference: str) -> Stats:
     return await _ask(protocol.ReadStats((await get_container(visitor, reference)).id), Stats)
 

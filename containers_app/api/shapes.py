@@ -145,6 +145,26 @@ class RejoinedList(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
+class MountEntry(msgspec.Struct, frozen=True):
+    """A line of /proc/PID/mountinfo. ``root`` is the part of the file system that is mounted at ``target``."""
+
+    id: int
+    parent: int
+    device: str  # major:minor
+    root: str
+    target: str
+    options: list[str]
+    propagation: str  # private | shared | slave | "shared,slave" | unbindable
+    type: str
+    source: str
+    super_options: list[str]
+
+
+class Mounts(msgspec.Struct, frozen=True):
+    items: list[MountEntry]
+    next: str | None = None
+
+
 class GraphNode(msgspec.Struct, frozen=True):
     """``kind`` is namespace, container or host, and tells which of the other fields there are."""
 

@@ -21,12 +21,14 @@ from weakref import WeakValueDictionary
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
-from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
+from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading, Restart
 from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_images import DockerImages
 from .docker_list import DockerList
+from .docker_networks import DockerNetworks, NetworkFacts
+from .docker_volumes import DockerVolumes
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class DockerEngine:
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)
+        self.network_store = DockerNetworks(self._client, self._must_be_up)
+        self.volume_store = DockerVolumes(self._client, self._must_be_up)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one change of limits at a time
         self._hang_ups = docker_exec.HangUps()
         self._entrance = docker_enter.Entrance(run if self._client.path else "")
@@ -152,6 +156,15 @@ class DockerEngine:
             raise Conflict(f"{container.name} is {container.state} and can't be resumed.", hint="Only paused containers can.")
         await self._act(container.id, lambda sdk: sdk.unpause(container.id))
 
+    async def rename(self, container_id: str, name: str) -> None:
+        container = self._live(container_id)
+        await self._act(container.id, lambda sdk: sdk.rename(container.id, name))
+
+    async def set_restart(self, container_id: str, restart: Restart) -> None:
+        container = self._live(container_id)
+        policy = {"Name": restart.policy, "MaximumRetryCount": restart.retries}
+        await self._act(container.id, lambda sdk: sdk.update_container(container.id, restart_policy=policy))
+
     async def remove(self, container_id: str, force: bool) -> None:
         """Without ``force`` a running one is a Conflict. Its anonymous volumes go with it, as with `docker run --rm`."""
         container = self._live(container_id)
@@ -203,9 +216,7 @@ class DockerEngine:
 
     async def images(self) -> list[dict[str, Any]]:
         """One per tag; untagged ones are left out. [] while there is no daemon: ``status`` says so."""
-        if not self._list.up:
-            return []
-        return await self.image_store.all()
+        return await self.image_store.all() if self._list.up else []
 
     async def export_image(self, name: str) -> Archive:
         """As `docker save`: layers and configuration. Docker packs it all before it sends the first byte."""
@@ -220,12 +231,9 @@ class DockerEngine:
         opened = await self._client.stream("GET", f"/containers/{container.id}/export", patience=PACK_SECONDS)
         return Archive(_blocking(opened), defaults({"config": config}))
 
-    async def networks(self) -> list[dict[str, Any]]:
+    async def networks(self) -> list[NetworkFacts]:
         """[] while there is no daemon: ``status`` says so."""
-        if not self._list.up:
-            return []
-        found = await self._client.call(lambda sdk: sdk.networks())
-        return [docker_view.network(network) for network in found]
+        return await self.network_store.all() if self._list.up else []
 
     def security(self, container_id: str) -> dict[str, Any]:
         return docker_view.security_facts(self._list.find(container_id))

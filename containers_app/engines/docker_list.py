@@ -4,8 +4,8 @@
                            ▲─────────────── back-off ≤ 2 s ◀──────── stream ended, ping failed ◀──────────┘
     _touch(id)        an event ─▶ look(id): inspect in a thread, /proc, cgroup files ─▶ cache ─▶ changed(id)
 
-While the daemon is down or hangs, containers that ran when last seen are listed with state "unknown" and everything else (pid,
-cgroups, limits …) as last seen; they may well run on. Those that did not run keep their state: nothing can start without the
+While the daemon is down or hangs, all containers are listed as last seen (pid, cgroups, limits …) and marked so (``stale``).
+Those that ran have state "unknown"; they may well run on. Those that did not keep their state: nothing can start without the
 daemon. ``status`` says it in words, and it heals by itself.
 """
 
@@ -148,8 +148,8 @@ class DockerList:
         if was_up:
             _log.warning("lost Docker: %s", status.detail)
         for container_id, seen in self.seen.items():
-            if seen.container.state in ("running", "paused"):
-                self.seen[container_id] = docker_view.with_state(seen, "unknown")
+            if not seen.container.stale:
+                self.seen[container_id] = docker_view.as_last_seen(seen)
                 self._changed(container_id)
 
     def _touch(self, container_id: str) -> None:

@@ -113,6 +113,12 @@ class ReadDependents(Command, frozen=True):
     id: str
 
 
+class ReadMounts(Command, frozen=True):
+    """The reply is a list of MountEntry: what is mounted in its mount namespace; empty when it does not run."""
+
+    id: str
+
+
 class ReadGraph(Command, frozen=True): ...
 
 
@@ -235,7 +241,7 @@ class Subscribe(Command, frozen=True):
 AnyCommand = (
     ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
     | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
-    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
+    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadMounts | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
     | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
     | ExportContainer | ExportImage
