@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
-from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading, Restart
+from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
 from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
@@ -155,15 +155,6 @@ class DockerEngine:
         if container.state != "paused":
             raise Conflict(f"{container.name} is {container.state} and can't be resumed.", hint="Only paused containers can.")
         await self._act(container.id, lambda sdk: sdk.unpause(container.id))
-
-    async def rename(self, container_id: str, name: str) -> None:
-        container = self._live(container_id)
-        await self._act(container.id, lambda sdk: sdk.rename(container.id, name))
-
-    async def set_restart(self, container_id: str, restart: Restart) -> None:
-        container = self._live(container_id)
-        policy = {"Name": restart.policy, "MaximumRetryCount": restart.retries}
-        await self._act(container.id, lambda sdk: sdk.update_container(container.id, restart_policy=policy))
 
     async def remove(self, container_id: str, force: bool) -> None:
         """Without ``force`` a running one is a Conflict. Its anonymous volumes go with it, as with `docker run --rm`."""

@@ -9,8 +9,6 @@ import pytest
 from containers_app.engines.docker import DockerEngine
 from containers_app.errors import Conflict, NotFound
 from containers_app.kernel import cgroups
-from containers_app.spec import Restart
-from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
 OBEYS = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 1000 & wait $!; done"]
@@ -92,18 +90,3 @@ async def test_logs_are_the_last_lines_of_both_outputs(docker: DockerEngine) -> 
     text = await docker.logs("chatty", 100)
     assert sorted(text.splitlines()) == ["line 1", "line 2", "line 3", "oops"]
     assert len((await docker.logs("chatty", 2)).splitlines()) == 2
-
-
-async def test_a_new_name_and_restart_policy_are_told_and_kept(docker: DockerEngine, daemon: Dockerd) -> None:
-    made = await docker.create(docker_spec("before"), "ann")
-    await docker.create(docker_spec("other", start=False), "ann")
-    await docker.rename("before", "after")
-    assert docker.get("after").id == made.id and not docker.owns("before")
-    with pytest.raises(Conflict) as raised:
-        await docker.rename("after", "other")
-    assert raised.value.code == "name_taken"
-    await docker.set_restart("after", Restart("on-failure", 4))
-    assert docker.get("after").restart_policy == "on-failure"
-    assert daemon.docker("inspect", "-f", "{{.HostConfig.RestartPolicy}}", "after") == "{on-failure 4}"
-    await docker.set_restart("after", Restart())
-    assert docker.get("after").restart_policy == "no"
