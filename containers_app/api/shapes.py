@@ -8,7 +8,7 @@ import msgspec
 
 from ..spec import LimitValue
 from ..worker import protocol
-from ..worker.protocol import Container, Dependent, EngineStatus, Event, Job
+from ..worker.protocol import Attachment, Container, Dependent, EngineStatus, Event, Job
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True): ...
@@ -52,6 +52,11 @@ class ListQuery(msgspec.Struct, frozen=True):
 
 class RemoveQuery(msgspec.Struct, frozen=True):
     force: bool = False
+
+
+class RemoveImageQuery(msgspec.Struct, frozen=True):
+    engine: str = "raw"
+    force: bool = False  # for Docker's: with all its names
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
@@ -267,6 +272,11 @@ class Network(msgspec.Struct, frozen=True):
     subnet: str | None
     gateway: str | None
     bridge: str | None
+    id: str = ""  # this and what follows is known of Docker's
+    driver: str = ""
+    internal: bool = False
+    owner: str = ""
+    containers: list[Attachment] = []
 
 
 class Networks(msgspec.Struct, frozen=True):

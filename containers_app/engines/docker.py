@@ -27,8 +27,9 @@ from .base import Archive, Changed, Container, EngineStatus, ExecResult, Termina
 from .docker_client import CALL_SECONDS
 from .docker_images import DockerImages
 from .docker_list import DockerList
-from .docker_networks import DockerNetworks, NetworkFacts
+from .docker_networks import DockerNetworks
 from .docker_volumes import DockerVolumes
+from .docker_words import NetworkFacts
 
 log = logging.getLogger(__name__)
 

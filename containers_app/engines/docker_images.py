@@ -20,6 +20,7 @@ import msgspec
 from ..errors import InvalidInput, KernelRefused, NotFound
 from .docker_client import DockerClient, Upload
 from .docker_lines import lines
+from .docker_words import Prunable
 
 REGISTRY_SECONDS = 120.0  # until a registry's first word; the daemon itself tries again within
 UNPACK_SECONDS = 600.0  # until the daemon has unpacked an archive
@@ -45,13 +46,6 @@ class Progress(msgspec.Struct, frozen=True):
     total: int | None = None
     layers: tuple[Layer, ...] = ()
     detail: str = ""
-
-
-class Prunable(msgspec.Struct, frozen=True):
-    """What a prune takes, or has taken. ``bytes`` counts what nothing else shares; the daemon's own word once it is done."""
-
-    items: list[str]
-    bytes: int
 
 
 class DockerImages:

@@ -9,35 +9,12 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from ..errors import NotFound
 from .docker_client import DockerClient
 from .docker_spec import OWNER_LABEL
+from .docker_words import Attachment, NetworkFacts
 
 SLOW_SECONDS = 60.0  # a driver sets up links and rules
-
-
-class Attachment(msgspec.Struct, frozen=True):
-    """A container that runs on a network, with its addresses there."""
-
-    id: str
-    name: str
-    addresses: tuple[str, ...] = ()
-
-
-class NetworkFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """``bridge`` is its link on the host, "" where it is none; ``internal``: nothing gets out of it."""
-
-    name: str
-    id: str
-    driver: str
-    subnet: str = ""
-    gateway: str = ""
-    bridge: str = ""
-    internal: bool = False
-    owner: str = ""
-    containers: tuple[Attachment, ...] = ()  # in the answer for one network only; a list leaves it out
 
 
 class DockerNetworks:

@@ -9,23 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from ..errors import Conflict, NotFound
 from .docker_client import DockerClient
-from .docker_images import PRUNE_SECONDS, Prunable
+from .docker_images import PRUNE_SECONDS
 from .docker_spec import OWNER_LABEL
-
-
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """``used_by`` are ids of the containers that have it, running or not."""
-
-    name: str
-    driver: str
-    path: str = ""  # on the host, for "local"
-    created_at: float | None = None
-    owner: str = ""
-    used_by: tuple[str, ...] = ()
+from .docker_words import Prunable, Volume
 
 
 class DockerVolumes:

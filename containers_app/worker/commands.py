@@ -24,7 +24,7 @@ from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel import mountinfo
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import image_commands, inspection, metrics, neighbours, protocol
+from . import docker_commands, image_commands, inspection, metrics, neighbours, protocol
 from .history import History
 from .jobs import Jobs
 from .live import Live
@@ -350,6 +350,7 @@ def _check_size(rows: int, columns: int) -> None:
 Handler = Callable[[Worker, Any], Awaitable[object]]
 
 HANDLERS: dict[type[protocol.Command], Handler] = {
+    **docker_commands.HANDLERS,
     protocol.ListContainers: list_containers,
     protocol.GetContainer: get_container,
     protocol.CreateContainer: create_container,

@@ -229,6 +229,76 @@ class ExportImage(Command, frozen=True):
 class ListNetworks(Command, frozen=True): ...
 
 
+class TagImage(Command, frozen=True):
+    engine: str
+    name: str
+    new: str
+
+
+class RemoveDockerImage(Command, frozen=True):
+    engine: str
+    name: str
+    force: bool = False
+
+
+class PruneImages(Command, frozen=True):
+    """The reply is a Prunable: what would go, or has gone."""
+
+    engine: str
+    preview: bool
+
+
+class ReadNetwork(Command, frozen=True):
+    """The reply is a NetworkFacts with the containers on it."""
+
+    engine: str
+    name: str
+
+
+class CreateDockerNetwork(Command, frozen=True):
+    engine: str
+    name: str
+    subnet: str
+    internal: bool
+    owner: str
+
+
+class RemoveDockerNetwork(Command, frozen=True):
+    engine: str
+    name: str
+
+
+class ConnectContainer(Command, frozen=True):
+    id: str
+    network: str
+
+
+class DisconnectContainer(Command, frozen=True):
+    id: str
+    network: str
+
+
+class ListVolumes(Command, frozen=True): ...
+
+
+class CreateVolume(Command, frozen=True):
+    engine: str
+    name: str
+    owner: str
+
+
+class RemoveVolume(Command, frozen=True):
+    engine: str
+    name: str
+
+
+class PruneVolumes(Command, frozen=True):
+    """The reply is a Prunable: what would go, or has gone."""
+
+    engine: str
+    preview: bool
+
+
 class ListEvents(Command, frozen=True):
     after: int = 0  # event sequence number
     limit: int = 200
@@ -246,4 +316,6 @@ AnyCommand = (
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
     | ExportContainer | ExportImage
     | OpenToolbox | ReadDependents
+    | TagImage | RemoveDockerImage | PruneImages | ReadNetwork | CreateDockerNetwork | RemoveDockerNetwork | ConnectContainer
+    | DisconnectContainer | ListVolumes | CreateVolume | RemoveVolume | PruneVolumes
 )  # fmt: skip

@@ -1,0 +1,145 @@
+"""The commands about what Docker has beside containers: images, networks, volumes. Joined into the table of commands.py."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import spec as specs
+from ..engines.docker import DockerEngine
+from ..engines.docker_words import NetworkFacts, Prunable, Volume
+from ..errors import InvalidInput, Unsupported
+from ..units import shown
+from . import protocol
+
+if TYPE_CHECKING:
+    from .commands import Worker
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
+_LARGEST_SUBNET = 8  # bits of an IPv4 prefix
+
+
+async def tag_image(worker: Worker, command: protocol.TagImage) -> None:
+    check_reference(command.name)
+    check_reference(command.new)
+    await _docker(worker, command.engine).image_store.tag(command.name, command.new)
+
+
+async def remove_docker_image(worker: Worker, command: protocol.RemoveDockerImage) -> None:
+    check_reference(command.name)
+    await _docker(worker, command.engine).image_store.remove(command.name, command.force)
+
+
+async def prune_images(worker: Worker, command: protocol.PruneImages) -> Prunable:
+    return await _docker(worker, command.engine).image_store.prune(command.preview)
+
+
+async def read_network(worker: Worker, command: protocol.ReadNetwork) -> NetworkFacts:
+    check_word(command.name, "network")
+    return await _docker(worker, command.engine).network_store.get(command.name)
+
+
+async def create_docker_network(worker: Worker, command: protocol.CreateDockerNetwork) -> NetworkFacts:
+    check_word(command.name, "network")
+    check_subnet(command.subnet)
+    store = _docker(worker, command.engine).network_store
+    return await store.create(command.name, command.subnet, command.internal, command.owner)
+
+
+async def remove_docker_network(worker: Worker, command: protocol.RemoveDockerNetwork) -> None:
+    check_word(command.name, "network")
+    await _docker(worker, command.engine).network_store.remove(command.name)
+
+
+async def connect_container(worker: Worker, command: protocol.ConnectContainer) -> None:
+    check_word(command.network, "network")
+    engine = _engine_of(worker, command.id)
+    await engine.network_store.connect(command.network, engine.get(command.id).id)
+
+
+async def disconnect_container(worker: Worker, command: protocol.DisconnectContainer) -> None:
+    check_word(command.network, "network")
+    engine = _engine_of(worker, command.id)
+    await engine.network_store.disconnect(command.network, engine.get(command.id).id)
+
+
+async def list_volumes(worker: Worker, _: protocol.ListVolumes) -> list[dict[str, Any]]:
+    """Of every engine that has some and answers."""
+    found: list[dict[str, Any]] = []
+    for status in worker.registry.statuses():
+        engine = worker.registry.engines[status.name]
+        if status.available and isinstance(engine, DockerEngine):
+            found += [{"engine": status.name} | msgspec.to_builtins(volume) for volume in await engine.volume_store.all()]
+    return found
+
+
+async def create_volume(worker: Worker, command: protocol.CreateVolume) -> Volume:
+    check_volume(command.name)
+    return await _docker(worker, command.engine).volume_store.create(command.name, command.owner)
+
+
+async def remove_volume(worker: Worker, command: protocol.RemoveVolume) -> None:
+    check_volume(command.name)
+    await _docker(worker, command.engine).volume_store.remove(command.name)
+
+
+async def prune_volumes(worker: Worker, command: protocol.PruneVolumes) -> Prunable:
+    return await _docker(worker, command.engine).volume_store.prune(command.preview)
+
+
+def check_reference(name: str) -> None:
+    specs.check_image(specs.ContainerSpec(name="x", image=name))
+
+
+def check_word(name: str, what: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{shown(name)} is not a {what}'s name.", hint="Letters, digits, '-', '_' and '.', up to 128.")
+
+
+def check_volume(name: str) -> None:
+    if not specs.VOLUME_NAME.fullmatch(name):
+        raise InvalidInput(f"{shown(name)} is not a volume's name.", hint="Letters, digits, '-', '_' and '.', from 2 to 128.")
+
+
+def check_subnet(text: str) -> None:
+    """ "" lets Docker choose."""
+    try:
+        subnet = ipaddress.ip_network(text) if text else None
+    except ValueError:
+        raise InvalidInput(f"{shown(text)} is not a subnet.", hint="For example 10.77.0.0/24.") from None
+    if subnet is not None and (subnet.prefixlen < _LARGEST_SUBNET or subnet.is_multicast or subnet.is_loopback):
+        raise InvalidInput(f"{text} can't be a network of containers.", hint="For example 10.77.0.0/24.")
+
+
+def _docker(worker: Worker, name: str) -> DockerEngine:
+    return _has_stores(worker.registry.engine(name))
+
+
+def _engine_of(worker: Worker, container_id: str) -> DockerEngine:
+    return _has_stores(worker.registry.engine_of(container_id))
+
+
+def _has_stores(engine: object) -> DockerEngine:
+    if not isinstance(engine, DockerEngine):
+        raise Unsupported("Only Docker has that.", hint='Send {"engine": "docker"}.')
+    return engine
+
+
+HANDLERS: dict[type[protocol.Command], Callable[[Any, Any], Awaitable[object]]] = {
+    protocol.TagImage: tag_image,
+    protocol.RemoveDockerImage: remove_docker_image,
+    protocol.PruneImages: prune_images,
+    protocol.ReadNetwork: read_network,
+    protocol.CreateDockerNetwork: create_docker_network,
+    protocol.RemoveDockerNetwork: remove_docker_network,
+    protocol.ConnectContainer: connect_container,
+    protocol.DisconnectContainer: disconnect_container,
+    protocol.ListVolumes: list_volumes,
+    protocol.CreateVolume: create_volume,
+    protocol.RemoveVolume: remove_volume,
+    protocol.PruneVolumes: prune_volumes,
+}
