@@ -41,12 +41,11 @@ MAX_TAIL = 10_000  # lines
 
 
 class DockerEngine:
-    name = "docker"
-
-    def __init__(self, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
         """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``run`` is the directory
         of the keeper's socket; without one all goes through the daemon."""
-        self._list = DockerList(url, node, cgroups)
+        self.name = name
+        self._list = DockerList(name, url, node, cgroups)
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)

@@ -95,6 +95,7 @@ class DockerClient:
         self._host, self._port = parts.hostname or "", parts.port or 2375
         self._threads = Threads(THREADS)
         self._sdk: docker.APIClient | None = None
+        self.product = "Docker"  # or what else speaks its API, by its own name
 
     def absent(self) -> bool:
         """Whether there is certainly nobody: the socket file is not there. Costs one stat(2)."""
@@ -107,14 +108,14 @@ class DockerClient:
 
         (await self._open()).close()  # the SDK leaves an open socket behind where nobody listens
 
-        def open_client() -> tuple[docker.APIClient, dict[str, Any]]:
+        def open_client() -> tuple[docker.APIClient, dict[str, Any], str]:
             import docker
 
             sdk = docker.APIClient(self.url, version="auto", timeout=PING_SECONDS, max_pool_size=THREADS)
             sdk.timeout = CALL_SECONDS
-            return sdk, sdk.info()
+            return sdk, sdk.info(), _product(sdk.version())
 
-        self._sdk, info = await self._wait(open_client, CALL_SECONDS)
+        self._sdk, info, self.product = await self._wait(open_client, CALL_SECONDS)
         return info
 
     async def ping(self) -> None:
@@ -220,6 +221,12 @@ class DockerClient:
             opened.close()
             raise
         return opened
+
+
+def _product(version: dict[str, Any]) -> str:
+    """Docker's own first component is "Engine", Podman's "Podman Engine"."""
+    names = [str(one.get("Name")) for one in version.get("Components") or ()]
+    return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"
 
 
 @dataclass

@@ -35,7 +35,7 @@ class Seen:
     asked: docker_limits.Values
 
 
-def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
+def view(inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
     """Reads /proc and the cgroup files of its first process: a fraction of a millisecond."""
     state, config, host = (inspected.get(name) or {} for name in ("State", "Config", "HostConfig"))
     status = _STATES.get(str(state.get("Status")), "exited")
@@ -49,7 +49,7 @@ def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docke
     container = Container(
         id=str(inspected.get("Id") or ""),
         node=node,
-        engine="docker",
+        engine=engine,
         name=str(inspected.get("Name") or "").removeprefix("/"),
         state=status,
         image=str(config.get("Image") or ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from .limits import LimitValue
@@ -9,7 +11,7 @@ from .seccomp import SeccompProfile
 
 NAMESPACE_TYPES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 NET_MODES = ("bridge", "none", "host", "private")
-ENGINES = ("raw", "docker")
+ENGINE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)  # raw; of Docker daemons there may be several
 CLOCKS = ("monotonic", "boottime")
 MAX_TIME_OFFSET = 100 * 365 * 86400  # seconds; the kernel's own bound is about 146 years, less what the clock shows
 RESTART_POLICIES = ("no", "on-failure", "unless-stopped", "always")

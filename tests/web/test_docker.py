@@ -20,7 +20,7 @@ from tests.worker.conftest import ProcessEngine
 @pytest.fixture
 async def with_docker(tmp_path: Path, settings: Any, dockerd: Dockerd) -> AsyncIterator[Dockerd]:
     """A worker with plain processes as its raw engine and a Docker engine on the session's daemon."""
-    docker = DockerEngine(dockerd.url, "here", cgroups.choose())
+    docker = DockerEngine("docker", dockerd.url, "here", cgroups.choose())
     site = Site(tmp_path, ProcessEngine(), Policy(peers=Peers((0,))), {"docker": docker})
     await site.open()
     settings.TERRARIUM_WORKER_SOCKET = site.path
