@@ -239,5 +239,5 @@ async def test_the_label_of_the_owner_is_not_anyones_to_set(docker: DockerEngine
 async def test_images_and_networks_are_listed(docker: DockerEngine) -> None:
     (image,) = await docker.images()
     assert image["name"] == "busybox" and image["size"] > 100_000 and image["created_at"] > 1e9
-    networks = {network["name"]: network for network in await docker.networks()}
-    assert networks["bridge"]["subnet"].startswith("10.213.") and networks["bridge"]["bridge"].startswith("tr")
+    networks = {network.name: network for network in await docker.networks()}
+    assert networks["bridge"].subnet.startswith("10.213.") and networks["bridge"].bridge.startswith("tr")
