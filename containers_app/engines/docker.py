@@ -5,7 +5,8 @@ while the daemon is down (state "unknown", all else as last seen). What needs th
 
 Limits are written to the cgroup first, all or none, and then into Docker's record, so that they survive `docker restart`;
 when the daemon refuses, the cgroup is put back. What the record has no word for (memory_high, and "none" where it knows
-only a number that means as much) is kept here and written again when the container starts anew, until the worker ends.
+only a number that means as much; with Podman 4, which has no update in this API, every limit) is kept here and written again
+when the container starts anew, until the worker ends.
 """
 
 from __future__ import annotations
@@ -290,7 +291,7 @@ class DockerEngine:
     ) -> tuple[Any, ...]:
         """POST /containers/ID/update; the SDK's own update_container knows neither NanoCpus nor PidsLimit."""
         body = docker_limits.record(changes, wanted, host, self._list.cpus)
-        if body:
+        if body and self._client.has_update:
             sdk._result(sdk._post_json(sdk._url("/containers/{0}/update", container_id), data=body))
         return docker_limits.signature(sdk.inspect_container(container_id).get("HostConfig") or {})
 

@@ -96,6 +96,7 @@ class DockerClient:
         self._threads = Threads(THREADS)
         self._sdk: docker.APIClient | None = None
         self.product = "Docker"  # or what else speaks its API, by its own name
+        self.has_update = True  # of a container's record; Podman 4 has none in this API
 
     def absent(self) -> bool:
         """Whether there is certainly nobody: the socket file is not there. Costs one stat(2)."""
@@ -116,6 +117,7 @@ class DockerClient:
             return sdk, sdk.info(), _product(sdk.version())
 
         self._sdk, info, self.product = await self._wait(open_client, CALL_SECONDS)
+        self.has_update = self.product != "Podman"
         return info
 
     async def ping(self) -> None:

@@ -36,6 +36,7 @@ _HOST_SWITCHES = (
 )  # fmt: skip
 _CONFIG_FLAGS = (("User", "--user"), ("WorkingDir", "--workdir"), ("Domainname", "--domainname"), ("StopSignal", "--stop-signal"))
 _CONFIG_SWITCHES = (("Tty", "-t"), ("OpenStdin", "-i"))
+_ALWAYS_PRIVATE = ("--pid", "--uts", "--userns")  # unless they say otherwise; Podman records it, Docker refuses the word
 _DEFAULT_SHM = 64 << 20  # bytes
 
 
@@ -59,18 +60,22 @@ def _flags(record: Record, table: Iterable[tuple[str, str]]) -> list[str]:
     found = []
     for field, flag in table:
         value = record.get(field)
+        if value == "private" and flag in _ALWAYS_PRIVATE:
+            continue
         if value and value not in ("default", docker_limits.UNLIMITED) and not (value == -1 and field == "MemoryReservation"):
             found += [flag, str(value)]
     return found
 
 
 def _limits(host: Record) -> list[str]:
-    words = ["--cpus", _decimal(host["NanoCpus"])] if host.get("NanoCpus") else []
+    both = host.get("NanoCpus") and host.get("CpuQuota")  # Podman says it twice, but it may be asked for once only
+    words = ["--cpus", _decimal(host["NanoCpus"])] if host.get("NanoCpus") and not both else []
     words += _flags(host, _HOST_FLAGS)
     if (swappiness := host.get("MemorySwappiness")) is not None and swappiness >= 0:
         words += ["--memory-swappiness", str(swappiness)]
     for limit in host.get("Ulimits") or ():
-        words += ["--ulimit", f"{limit.get('Name')}={limit.get('Soft')}:{limit.get('Hard')}"]
+        name = str(limit.get("Name")).removeprefix("RLIMIT_").lower()  # Podman has the kernel's names
+        words += ["--ulimit", f"{name}={limit.get('Soft')}:{limit.get('Hard')}"]
     for field, flag in _DEVICE_RATES:
         for rate in host.get(field) or ():
             words += [flag, f"{rate.get('Path')}:{rate.get('Rate')}"]

@@ -198,7 +198,7 @@ class DockerList:
             asked |= kept[1]
         seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
         before = self.seen.get(container_id)
-        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {})
+        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {}, self.client.has_update)
         if wrong and seen.container.pid and (before is None or before.container.pid != seen.container.pid):
             try:
                 self._cgroups.update(seen.container.cgroups, wrong)
