@@ -13,7 +13,6 @@ CACHE = Path("/var/cache/terrarium-test")
 _PROGRAMS = {
     "dockerd": "docker.io",
     "docker": "docker.io",
-    "docker-registry": "docker-registry",
     "chromium": "chromium",
     "ip": "iproute2",
     "ping": "iputils-ping",
