@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import spec as specs
+from ..engines import docker_images
 from ..engines.docker import DockerEngine
 from ..engines.docker_words import NetworkFacts, Prunable, Volume
+from ..engines.image_process import Told
 from ..errors import InvalidInput, Unsupported
+from ..kernel.images.task import Progress
+from ..spec import ImportSpec, OciSource, PullSource
 from ..units import shown
 from . import protocol
 
@@ -36,6 +43,30 @@ async def remove_docker_image(worker: Worker, command: protocol.RemoveDockerImag
 
 async def prune_images(worker: Worker, command: protocol.PruneImages) -> Prunable:
     return await _docker(worker, command.engine).image_store.prune(command.preview)
+
+
+def import_image(worker: Worker, spec: ImportSpec, owner: str) -> protocol.Job:
+    """Pulled, or from an archive that the policy allows. Cancelling the job closes the connection, and Docker stops."""
+    store = _docker(worker, spec.engine).image_store
+
+    async def work(told: Told, _: int) -> str:
+        if isinstance(spec.source, PullSource):
+            return await _followed(store.pull(spec.name), told)
+        path = getattr(spec.source, "path", "")
+        with os.fdopen(await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            steps = store.load_tar(file) if isinstance(spec.source, OciSource) else store.import_tar(file, spec.name)
+            return await _followed(steps, told)
+
+    return worker.jobs.start("pull" if isinstance(spec.source, PullSource) else "import", spec.name, owner, work)
+
+
+async def _followed(steps: AsyncGenerator[docker_images.Progress, None], told: Told) -> str:
+    detail = ""
+    async with aclosing(steps) as found:
+        async for step in found:
+            told(Progress(step.phase, step.done, step.total or 0))
+            detail = step.detail
+    return detail
 
 
 async def read_network(worker: Worker, command: protocol.ReadNetwork) -> NetworkFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,22 @@ from typing import Any
 import pytest
 
 from containers_app.engines.docker import DockerEngine
-from containers_app.engines.policy import Peers, Policy
+from containers_app.engines.policy import Allow, Peers, Policy
 from containers_app.kernel import cgroups
 from containers_app.models import AuditEntry
 from tests.dockerd import Dockerd
+from tests.registry import Registry
+from tests.registry import registry as registry
 from tests.web.conftest import Api, Site, mirror, terminals
 from tests.worker.conftest import ProcessEngine
 
 
 @pytest.fixture
-async def with_docker(tmp_path: Path, settings: Any, dockerd: Dockerd) -> AsyncIterator[Dockerd]:
+async def with_docker(tmp_path: Path, settings: Any, dockerd: Dockerd, registry: Registry) -> AsyncIterator[Dockerd]:
     """A worker with plain processes as its raw engine and a Docker engine on the session's daemon."""
+    allow = Allow(insecure_registries=(registry.address,))
     docker = DockerEngine("docker", dockerd.url, "here", cgroups.choose())
-    site = Site(tmp_path, ProcessEngine(), Policy(peers=Peers((0,))), {"docker": docker})
+    site = Site(tmp_path, ProcessEngine(), Policy(peers=Peers((0,)), allow=allow), {"docker": docker})
     await site.open()
     settings.TERRARIUM_WORKER_SOCKET = site.path
     yield dockerd
@@ -75,6 +79,26 @@ async def test_a_volume_is_made_and_goes_with_a_prune_that_says_so_first(as_staf
     assert (await as_staff.post("/volumes/prune", {"preview": False})).body["items"] == ["kept"]
     assert (await as_staff.get("/volumes")).body["items"] == []
     assert (await as_staff.delete("/volumes/kept")).status == 404
+
+
+async def test_a_pull_is_a_job(as_staff: Api, with_docker: Dockerd, registry: Registry) -> None:
+    name = f"{registry.address}/some/pulled:v1"
+    with_docker.docker("tag", "busybox", name)
+    with_docker.docker("push", name)
+    with_docker.docker("rmi", name)
+    pulled = {"engine": "docker", "name": name, "source": {"type": "pull"}}
+    job = (await as_staff.post("/images", pulled)).body
+    assert job["kind"] == "pull"
+    while job["state"] == "running":
+        await asyncio.sleep(0.05)
+        job = (await as_staff.get(f"/jobs/{job['id']}")).body
+    assert job["state"] == "done" and "some/pulled:v1" in job["message"], job
+    assert name in [image["name"] for image in (await as_staff.get("/images")).body["items"]]
+    assert (await as_staff.delete(f"/images/{name}?engine=docker")).status == 204
+    elsewhere = await as_staff.post("/images", pulled | {"name": "elsewhere.invalid/x"})
+    assert (elsewhere.status, elsewhere.code) == (403, "policy")
+    assert (await as_staff.post("/images", {"name": "x", "source": {"type": "pull"}})).status == 400
+    assert (await as_staff.post("/images", pulled | {"source": {"type": "tar"}})).status == 400
 
 
 BAD: list[tuple[str, str, Any]] = [
