@@ -15,7 +15,7 @@ import msgspec
 from . import database, mirror
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied, WorkerUnavailable
 from .models import AuditEntry
-from .spec import ENGINES, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
+from .spec import ENGINE_NAME, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
 from .worker import protocol
 from .worker.protocol import Command, Container, ExecResult, History, Metrics, Stats
@@ -50,7 +50,7 @@ async def get_container(visitor: Visitor, reference: str, to: Literal["read", "o
     container = await _look_up(visitor, reference, fresh=to == "read")
     if not may_see(visitor, container):
         raise _not_found(reference)
-    if to == "operate" and container.engine == "docker" and not visitor.is_staff:
+    if to == "operate" and container.engine != "raw" and not visitor.is_staff:
         raise PermissionDenied("Docker containers are run by staff.", hint="Ask an administrator.")
     return container
 
@@ -142,8 +142,10 @@ async def list_containers(
     after: tuple[float, str] | None = None,
 ) -> Page:
     """Newest first. ``q`` is looked for in name, image and id."""
-    if engine and engine not in ENGINES:
-        raise InvalidInput("There is no such engine.", hint="Engines are " + ", ".join(ENGINES) + ".")
+    if engine and not ENGINE_NAME.fullmatch(engine):
+        raise InvalidInput(
+            "That is not an engine's name.", hint="For example raw or docker; the host page shows which there are."
+        )
     if state and state not in STATES:
         raise InvalidInput("There is no such state.", hint="States are " + ", ".join(STATES) + ".")
     known = mirror.current()
@@ -187,6 +189,10 @@ async def read_namespaces(visitor: Visitor, reference: str) -> list[Any]:
     for item in items:
         item["shared_with"] = [one for one in item["shared_with"] if may_see_owner(visitor, mirror.current().owner(one["id"]))]
     return items
+
+
+async def read_mounts(visitor: Visitor, reference: str) -> list[Any]:
+    return await _ask(protocol.ReadMounts((await get_container(visitor, reference)).id), list[Any])
 
 
 async def read_stats(visitor: Visitor, reference: str) -> Stats:
@@ -282,7 +288,7 @@ async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
 
 async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
     """The spec with its references as ids; PermissionDenied for what would let the visitor out of what is theirs."""
-    if spec.engine == "docker":
+    if spec.engine != "raw":
         staff_only(visitor, "Making Docker containers")
     if any(mount.type == "bind" for mount in spec.mounts):
         staff_only(visitor, "Mounting the host's directories")

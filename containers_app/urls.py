@@ -18,7 +18,8 @@ async def openapi_document(request: HttpRequest) -> HttpResponse:
 
 
 def _api_path(route: str) -> str:
-    return "api/v1" + route.replace("{", "<str:").replace("}", ">")
+    """An {image} may have slashes in its name."""
+    return "api/v1" + route.replace("{image}", "<path:image>").replace("{", "<str:").replace("}", ">")
 
 
 urlpatterns: list[Any] = [

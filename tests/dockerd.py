@@ -33,8 +33,8 @@ NEEDED = ("dockerd", "containerd", "runc", "docker")
 class Dockerd:
     """``url`` is what engines and the command line are given. Everything lies below ``home``, but for ``link`` and ``group``."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home, self.options = home, options
         tag = os.urandom(3).hex()
         self.url = f"unix://{home}/docker.sock"
         self.link = f"tr{tag}-d"
@@ -73,6 +73,7 @@ class Dockerd:
         command += ["--pidfile", str(self.home / "pid"), "--bridge", self.link, "--cgroup-parent", f"/{self.group}"]
         command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--live-restore", "--log-level", "warn"]
         command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false", "--userland-proxy=false"]
+        command += self.options
         self.pid = int(self._tell(f"{shlex.join(command)} </dev/null >>{self.home}/log 2>&1 & echo $!"))
         self._pidfd = os.pidfd_open(self.pid)
         _wait(self._answers, START_SECONDS, self._log)
@@ -211,13 +212,14 @@ def _pids_below(home: Path) -> list[int]:
     return found
 
 
-@pytest.fixture(scope="session")
-def dockerd() -> Iterator[Dockerd]:
+@contextlib.contextmanager
+def started(*options: str) -> Iterator[Dockerd]:
+    """A daemon with an image busybox and such options beside its own, until the end of the block."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     assert not missing, f"{missing[0]} is not installed; on Debian: apt-get install docker.io"
     assert BUSYBOX.exists(), "there is no /bin/busybox; on Debian: apt-get install busybox-static"
     # not below pytest's own directory: the path of a unix socket may be 107 bytes long at most
-    daemon = Dockerd(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")))
+    daemon = Dockerd(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")), *options)
     try:
         daemon.prepare()
         daemon.start()
@@ -225,3 +227,9 @@ def dockerd() -> Iterator[Dockerd]:
         yield daemon
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[Dockerd]:
+    with started() as daemon:
+        yield daemon

@@ -76,7 +76,7 @@ def test_null_clears_and_unknown_names_are_refused_whole() -> None:
         {"name": "../etc"},
         {"name": ""},
         {"name": "a" * 64},
-        {"name": "ok", "engine": "lxc"},
+        {"name": "ok", "engine": "LXC"},
         {"name": "ok", "image": "../../etc"},
         {"name": "ok", "command": "sleep 1"},
         {"name": "ok", "command": ["a\0b"]},

@@ -88,6 +88,10 @@ async def read_namespaces(call: Call) -> object:
     return {"items": await services.read_namespaces(call.visitor, call.path["id"]), "next": None}
 
 
+async def read_mounts(call: Call) -> object:
+    return {"items": await services.read_mounts(call.visitor, call.path["id"]), "next": None}
+
+
 async def read_stats(call: Call) -> object:
     return msgspec.structs.asdict(await services.read_stats(call.visitor, call.path["id"]))
 
@@ -177,6 +181,7 @@ ROUTES = (
     Route("POST", ID + "/exec", execute_command, "Run a command inside", ExecResult, shapes.ExecBody),
     Route("GET", ID + "/processes", read_processes, "List its processes", shapes.Processes),
     Route("GET", ID + "/namespaces", read_namespaces, "List its namespaces, and who shares them", shapes.NamespaceList),
+    Route("GET", ID + "/mounts", read_mounts, "List what is mounted inside, as its kernel has it", shapes.Mounts),
     Route("GET", ID + "/stats", read_stats, "Read its numbers of this second", shapes.Stats),
     Route("GET", ID + "/history", read_history, "Read its recent numbers", shapes.History, query=shapes.HistoryQuery),
     Route("GET", ID + "/logs", read_logs, "Read the end of its log", shapes.Logs, query=shapes.LogsQuery),

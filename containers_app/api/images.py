@@ -7,6 +7,7 @@ body in memory; a piece whose answer was lost may be sent again.
 
 from __future__ import annotations
 
+from .. import docker_services
 from .. import image_services as services
 from ..responses import Download
 from ..spec import ImportSpec, parse_import
@@ -21,7 +22,7 @@ async def list_images(call: Call) -> object:
 
 
 async def get_image(call: Call) -> object:
-    return await services.get_image(call.visitor, call.path["name"])
+    return await services.get_image(call.visitor, call.path["image"])
 
 
 async def import_image(call: Call) -> object:
@@ -29,7 +30,11 @@ async def import_image(call: Call) -> object:
 
 
 async def remove_image(call: Call) -> object:
-    await services.remove_image(call.visitor, call.path["name"])
+    query: shapes.RemoveImageQuery = call.query
+    if query.engine == "raw":
+        await services.remove_image(call.visitor, call.path["image"])
+    else:
+        await docker_services.remove_image(call.visitor, query.engine, call.path["image"], query.force)
     return None
 
 
@@ -71,9 +76,10 @@ async def cancel_job(call: Call) -> object:
 ROUTES = (
     Route("GET", "/images", list_images, "List images", shapes.Images, tag="images"),
     Route("POST", "/images", import_image, "Import an image", Job, ImportSpec, status=202, parse=parse_import, tag="images"),
-    Route("GET", "/images/{name}", get_image, "Read a sandbox image", shapes.Image, tag="images"),
-    Route("DELETE", "/images/{name}", remove_image, "Remove a sandbox image", status=204, tag="images"),
     Route("GET", "/images/{name}/export", export_image, "Download its files as a tar", bytes, tag="images"),
+    # after the paths below it: the name of a Docker image may have slashes
+    Route("GET", "/images/{image}", get_image, "Read a sandbox image", shapes.Image, tag="images"),
+    Route("DELETE", "/images/{image}", remove_image, "Remove an image", query=shapes.RemoveImageQuery, status=204, tag="images"),
     Route("POST", ID + "/clone", clone_container, "Copy a sandbox", Job, shapes.CloneBody, status=202, tag="images"),
     Route(
         "POST", ID + "/commit", commit_container, "Make an image of its files", Job, shapes.CommitBody, status=202, tag="images"

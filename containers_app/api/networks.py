@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from .. import network_services
 from ..spec import NetworkSpec, check_network
 from . import shapes
@@ -11,6 +13,10 @@ from .border import typed
 from .route import Call, Route
 
 NAME = "/networks/{name}"
+
+
+class EngineQuery(msgspec.Struct, frozen=True):
+    engine: str = "raw"
 
 
 async def list_networks(call: Call) -> object:
@@ -22,11 +28,11 @@ async def create_network(call: Call) -> object:
 
 
 async def get_network(call: Call) -> object:
-    return await network_services.get_network(call.visitor, call.path["name"])
+    return await network_services.get_network(call.visitor, call.path["name"], call.query.engine)
 
 
 async def remove_network(call: Call) -> object:
-    await network_services.remove_network(call.visitor, call.path["name"])
+    await network_services.remove_network(call.visitor, call.path["name"], call.query.engine)
     return None
 
 
@@ -42,6 +48,6 @@ ROUTES = (
         "POST", "/networks", create_network, "Make a bridge network", shapes.Network, NetworkSpec, status=201,
         parse=parse_network, tag="networks",
     ),
-    Route("GET", NAME, get_network, "Read a bridge network", shapes.Network, tag="networks"),
-    Route("DELETE", NAME, remove_network, "Remove a bridge network that nobody uses", status=204, tag="networks"),
+    Route("GET", NAME, get_network, "Read a network", shapes.Network, query=EngineQuery, tag="networks"),
+    Route("DELETE", NAME, remove_network, "Remove a network that nobody uses", query=EngineQuery, status=204, tag="networks"),
 )  # fmt: skip

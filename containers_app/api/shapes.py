@@ -54,6 +54,11 @@ class RemoveQuery(msgspec.Struct, frozen=True):
     force: bool = False
 
 
+class RemoveImageQuery(msgspec.Struct, frozen=True):
+    engine: str = "raw"
+    force: bool = False  # for Docker's: with all its names
+
+
 class HistoryQuery(msgspec.Struct, frozen=True):
     seconds: int = 300  # up to 300 in steps of a second, beyond in steps of ten, at most two hours
 
@@ -142,6 +147,26 @@ class Rejoined(msgspec.Struct, frozen=True):
 
 class RejoinedList(msgspec.Struct, frozen=True):
     items: list[Rejoined]
+    next: str | None = None
+
+
+class MountEntry(msgspec.Struct, frozen=True):
+    """A line of /proc/PID/mountinfo. ``root`` is the part of the file system that is mounted at ``target``."""
+
+    id: int
+    parent: int
+    device: str  # major:minor
+    root: str
+    target: str
+    options: list[str]
+    propagation: str  # private | shared | slave | "shared,slave" | unbindable
+    type: str
+    source: str
+    super_options: list[str]
+
+
+class Mounts(msgspec.Struct, frozen=True):
+    items: list[MountEntry]
     next: str | None = None
 
 
@@ -244,9 +269,9 @@ class PieceQuery(msgspec.Struct, frozen=True):
 class NetworkMember(msgspec.Struct, frozen=True):
     id: str
     name: str
-    owner: str
-    address: str
-    address6: str
+    owner: str = ""
+    address: str = ""
+    address6: str = ""
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -264,6 +289,9 @@ class Network(msgspec.Struct, frozen=True):
     containers: list[NetworkMember] = []
     note: str = ""  # why there is no IPv6 in it, or none beyond this host
     commands: list[str] = []  # that would make its bridge
+    id: str = ""  # this and what follows is known of Docker's
+    driver: str = ""
+    owner: str = ""
 
 
 class Networks(msgspec.Struct, frozen=True):

@@ -14,12 +14,14 @@ def build(
 ) -> dict[str, Engine]:
     """All engines, not yet opened. ``resolve`` tells the host pid of a container, whichever engine it is of.
 
-    ``docker_host`` "" means that no Docker was asked for: it is used when it appears at its usual place.
+    ``docker_host`` names the Docker daemons, see docker_hosts.py; "" means that none was asked for: it is used when it appears
+    at its usual place.
     """
     from .docker import DockerEngine  # here, so that whoever only needs the words of base does not pay for the SDK
+    from .docker_hosts import parse_hosts
     from .raw import RawEngine
 
     return {
         "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
-        "docker": DockerEngine(docker_host, node, cgroups, run),
+        **{name: DockerEngine(name, url, node, cgroups, run) for name, url in parse_hosts(docker_host).items()},
     }

@@ -43,8 +43,12 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     user_map: str = ""  # for example "0 1000000 65536"; "" when it is the host's
     cgroups: dict[str, str] = {}  # controller → absolute cgroup directory; "" is the v2 one
+    restart_policy: str = "no"  # no | on-failure | unless-stopped | always
+    restart_count: int = 0  # by that policy, since a user (Docker: since it was made) started it
     ports: tuple[Port, ...] = ()  # as the host really has them bound now
     networks: tuple[str, ...] = ()  # names of its engine's networks that it is connected to
+    health: str = ""  # starting | healthy | unhealthy; "" when nobody looks
+    stale: bool = False  # its engine does not answer: all of this is as last seen
 
 
 class ExecResult(msgspec.Struct, frozen=True):

@@ -5,7 +5,8 @@ while the daemon is down (state "unknown", all else as last seen). What needs th
 
 Limits are written to the cgroup first, all or none, and then into Docker's record, so that they survive `docker restart`;
 when the daemon refuses, the cgroup is put back. What the record has no word for (memory_high, and "none" where it knows
-only a number that means as much) is kept here and written again when the container starts anew, until the worker ends.
+only a number that means as much; with Podman 4, which has no update in this API, every limit) is kept here and written again
+when the container starts anew, until the worker ends.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsu
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
 from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
-from . import docker_enter, docker_exec, docker_limits, docker_spec, docker_view
+from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
 from .docker_client import CALL_SECONDS
+from .docker_images import DockerImages
 from .docker_list import DockerList
+from .docker_networks import DockerNetworks
+from .docker_volumes import DockerVolumes
+from .docker_words import NetworkFacts
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +42,16 @@ MAX_TAIL = 10_000  # lines
 
 
 class DockerEngine:
-    name = "docker"
-
-    def __init__(self, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
         """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``run`` is the directory
         of the keeper's socket; without one all goes through the daemon."""
-        self._list = DockerList(url, node, cgroups)
+        self.name = name
+        self._list = DockerList(name, url, node, cgroups)
         self._client = self._list.client
         self._cgroups = cgroups
+        self.image_store = DockerImages(self._client, self._must_be_up)
+        self.network_store = DockerNetworks(self._client, self._must_be_up)
+        self.volume_store = DockerVolumes(self._client, self._must_be_up)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # one change of limits at a time
         self._hang_ups = docker_exec.HangUps()
         self._entrance = docker_enter.Entrance(run if self._client.path else "")
@@ -192,29 +199,16 @@ class DockerEngine:
 
     def commands(self, container_id: str) -> list[str]:
         seen = self._list.find(container_id)
-        return [docker_spec.run_command(seen.container.name, seen.config, seen.host)]
+        return [docker_command.run_command(seen.container.name, seen.config, seen.host)]
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """What `create` amounts to; nothing is made."""
         body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
-        return [docker_spec.run_command(spec.name, body, body["HostConfig"], spec.start)]
+        return [docker_command.run_command(spec.name, body, body["HostConfig"], spec.start)]
 
     async def images(self) -> list[dict[str, Any]]:
         """One per tag; untagged ones are left out. [] while there is no daemon: ``status`` says so."""
-        if not self._list.up:
-            return []
-        found = await self._client.call(lambda sdk: sdk.images())
-        return [
-            {
-                "name": str(tag).removesuffix(":latest"),
-                "engine": self.name,
-                "size": image.get("Size"),
-                "created_at": image.get("Created"),
-            }
-            for image in found
-            for tag in image.get("RepoTags") or ()
-            if tag != "<none>:<none>"
-        ]
+        return await self.image_store.all() if self._list.up else []
 
     async def export_image(self, name: str) -> Archive:
         """As `docker save`: layers and configuration. Docker packs it all before it sends the first byte."""
@@ -229,12 +223,9 @@ class DockerEngine:
         opened = await self._client.stream("GET", f"/containers/{container.id}/export", patience=PACK_SECONDS)
         return Archive(_blocking(opened), defaults({"config": config}))
 
-    async def networks(self) -> list[dict[str, Any]]:
+    async def networks(self) -> list[NetworkFacts]:
         """[] while there is no daemon: ``status`` says so."""
-        if not self._list.up:
-            return []
-        found = await self._client.call(lambda sdk: sdk.networks())
-        return [docker_view.network(network) for network in found]
+        return await self.network_store.all() if self._list.up else []
 
     def security(self, container_id: str) -> dict[str, Any]:
         return docker_view.security_facts(self._list.find(container_id))
@@ -300,7 +291,7 @@ class DockerEngine:
     ) -> tuple[Any, ...]:
         """POST /containers/ID/update; the SDK's own update_container knows neither NanoCpus nor PidsLimit."""
         body = docker_limits.record(changes, wanted, host, self._list.cpus)
-        if body:
+        if body and self._client.has_update:
             sdk._result(sdk._post_json(sdk._url("/containers/{0}/update", container_id), data=body))
         return docker_limits.signature(sdk.inspect_container(container_id).get("HostConfig") or {})
 

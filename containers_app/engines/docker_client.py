@@ -16,7 +16,8 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import Conflict, EngineUnavailable, InvalidInput, KernelRefused, NotFound, TerrariumError
@@ -30,6 +31,8 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_SECONDS = 10.0  # a healthy daemon answers in milliseconds
 PING_SECONDS = 3.0
 THREADS = 16  # most calls at once; a stop that waits for its time-out holds one all the while
+CHUNK = 1 << 20  # bytes of an upload that are read and sent at once
+SEND_SECONDS = 60.0  # a daemon that takes no chunk for so long hangs
 MAX_HEAD = 1 << 16  # bytes of an answer's head
 _HANG_HINT = "It may be busy or hang."
 _START_HINT = "Start it, for example with: systemctl start docker. The panel connects by itself."
@@ -92,6 +95,8 @@ class DockerClient:
         self._host, self._port = parts.hostname or "", parts.port or 2375
         self._threads = Threads(THREADS)
         self._sdk: docker.APIClient | None = None
+        self.product = "Docker"  # or what else speaks its API, by its own name
+        self.has_update = True  # of a container's record; Podman 4 has none in this API
 
     def absent(self) -> bool:
         """Whether there is certainly nobody: the socket file is not there. Costs one stat(2)."""
@@ -104,14 +109,15 @@ class DockerClient:
 
         (await self._open()).close()  # the SDK leaves an open socket behind where nobody listens
 
-        def open_client() -> tuple[docker.APIClient, dict[str, Any]]:
+        def open_client() -> tuple[docker.APIClient, dict[str, Any], str]:
             import docker
 
             sdk = docker.APIClient(self.url, version="auto", timeout=PING_SECONDS, max_pool_size=THREADS)
             sdk.timeout = CALL_SECONDS
-            return sdk, sdk.info()
+            return sdk, sdk.info(), _product(sdk.version())
 
-        self._sdk, info = await self._wait(open_client, CALL_SECONDS)
+        self._sdk, info, self.product = await self._wait(open_client, CALL_SECONDS)
+        self.has_update = self.product != "Podman"
         return info
 
     async def ping(self) -> None:
@@ -161,22 +167,34 @@ class DockerClient:
             self._sdk = None
 
     async def stream(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, upgrade: bool = False, patience: float = CALL_SECONDS
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        upgrade: bool = False,
+        upload: Upload | None = None,
+        patience: float = CALL_SECONDS,
     ) -> socket.socket:
         """Ask for something without end. Returns the socket right behind the answer's head; the caller closes it.
 
-        HTTP/1.0 keeps the daemon from cutting the stream into chunks; with ``upgrade`` it becomes a two-way pipe.
+        HTTP/1.0 keeps the daemon from cutting the stream into chunks; with ``upgrade`` it becomes a two-way pipe. ``patience``
+        are the seconds until the answer's head, after all of ``upload`` has been sent.
         """
         sdk = self._connected()
         data = json.dumps(body).encode() if body is not None else b""
         head = [f"{method} /v{sdk.api_version}{path} HTTP/1.{1 if upgrade else 0}", "Host: docker"]
         head += ["Connection: Upgrade", "Upgrade: tcp"] if upgrade else []
         head += ["Content-Type: application/json", f"Content-Length: {len(data)}"] if body is not None else []
+        head += ["Content-Type: application/x-tar", f"Content-Length: {upload.size}"] if upload is not None else []
         opened = await self._open()
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(CALL_SECONDS):
                 await loop.sock_sendall(opened, "\r\n".join((*head, "", "")).encode() + data)
+            if upload is not None:
+                await upload.send(opened)
+            async with asyncio.timeout(patience):
                 status = int((await _read_head(opened)).split(b" ", 2)[1])
                 if status not in (101, 200):
                     raise refused(status, _message(await loop.sock_recv(opened, MAX_HEAD)))
@@ -205,6 +223,34 @@ class DockerClient:
             opened.close()
             raise
         return opened
+
+
+def _product(version: dict[str, Any]) -> str:
+    """Docker's own first component is "Engine", Podman's "Podman Engine"."""
+    names = [str(one.get("Name")) for one in version.get("Components") or ()]
+    return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"
+
+
+@dataclass
+class Upload:
+    """A regular file that is the body of a request, from where it stands to its end. ``sent`` counts its bytes."""
+
+    file: BinaryIO
+    size: int
+    sent: int = 0
+
+    async def send(self, opened: socket.socket) -> None:
+        """Ends early when the daemon has hung up: its answer says why. EngineUnavailable when it takes nothing any more."""
+        while self.sent < self.size:
+            data = await asyncio.to_thread(self.file.read, min(CHUNK, self.size - self.sent))
+            if not data:
+                raise InvalidInput("The archive became shorter while it was read.", hint="Try again when nobody writes it.")
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await asyncio.get_running_loop().sock_sendall(opened, data)
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            self.sent += len(data)
 
 
 async def _read_head(opened: socket.socket) -> bytes:

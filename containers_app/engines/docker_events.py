@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import EngineUnavailable
 from .docker_client import DockerClient
+from .docker_lines import broken, lines
 
-MAX_LINE = 1 << 20  # bytes; an event carries all labels of its container
 _FILTERS = quote(json.dumps({"type": ["container", "network"]}))
 _NOISE = ("exec_", "attach", "resize", "top", "export", "copy", "archive")  # these change nothing that we show
 
@@ -24,19 +23,11 @@ async def open_events(client: DockerClient) -> socket.socket:
 
 async def changed_containers(stream: socket.socket) -> AsyncIterator[tuple[str, bool]]:
     """(container id, whether it is gone) per event that matters. Raises EngineUnavailable when the stream ends."""
-    loop = asyncio.get_running_loop()
-    rest = b""
-    while True:
-        try:
-            data = await loop.sock_recv(stream, 1 << 16)
-        except OSError:
-            data = b""
-        if not data or len(rest) > MAX_LINE:
-            raise EngineUnavailable("Docker has closed the connection.", hint="The panel connects again by itself.")
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            if found := parse(line):
-                yield found
+    async with aclosing(lines(stream)) as found:
+        async for line in found:
+            if event := parse(line):
+                yield event
+    raise broken()
 
 
 def parse(line: bytes) -> tuple[str, bool] | None:

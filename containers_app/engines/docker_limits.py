@@ -104,12 +104,12 @@ def drifted(host: Mapping[str, Any], kernel: Values, cpus: int) -> set[str]:
     return {name for name in ("memory", "swap") if asked[name] != kernel.get(name)}
 
 
-def not_kept(limits: Mapping[str, LimitReading], kept: Values) -> Values:
-    """What was asked for through us and a new start has lost, as far as the record can't say it."""
+def not_kept(limits: Mapping[str, LimitReading], kept: Values, recorded: bool) -> Values:
+    """What was asked for through us and a new start has lost, as far as the record can't say it. ``recorded``: it can at all."""
     return {
         name: value
         for name, value in kept.items()
-        if (value is None or name in KEPT_ONLY_HERE)
+        if (value is None or name in KEPT_ONLY_HERE or not recorded)
         and name in limits
         and limits[name].kernel != value
         and not limits[name].locked

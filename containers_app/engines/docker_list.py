@@ -4,8 +4,8 @@
                            ▲─────────────── back-off ≤ 2 s ◀──────── stream ended, ping failed ◀──────────┘
     _touch(id)        an event ─▶ look(id): inspect in a thread, /proc, cgroup files ─▶ cache ─▶ changed(id)
 
-While the daemon is down or hangs, containers that ran when last seen are listed with state "unknown" and everything else (pid,
-cgroups, limits …) as last seen; they may well run on. Those that did not run keep their state: nothing can start without the
+While the daemon is down or hangs, all containers are listed as last seen (pid, cgroups, limits …) and marked so (``stale``).
+Those that ran have state "unknown"; they may well run on. Those that did not keep their state: nothing can start without the
 daemon. ``status`` says it in words, and it heals by itself.
 """
 
@@ -28,15 +28,14 @@ LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat
 MOST_WAIT = 2.0  # seconds, the longest back-off
 HEALTH_SECONDS = 5.0  # between two pings of a silent daemon: a hung one never closes its stream
 MIN_PREFIX = 4  # characters of an id
-_ENGINE = "docker"
 _log = logging.getLogger(__name__)
 
 
 class DockerList:
-    def __init__(self, url: str, node: str, cgroups: Cgroups) -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups) -> None:
         self._asked_for = bool(url)
         self.client = DockerClient(url or DEFAULT_URL)
-        self._node, self._cgroups = node, cgroups
+        self._name, self._node, self._cgroups = name, node, cgroups
         self._changed: Changed = lambda _: None
         self.seen: dict[str, Seen] = {}
         self.kept: dict[str, tuple[tuple[Any, ...], docker_limits.Values]] = {}  # id → (record's signature, asked through us)
@@ -70,7 +69,7 @@ class DockerList:
             detail, hint = f"There is no Docker daemon at {self.client.url}.", "Start it; the panel connects by itself."
         else:
             detail, hint = "There is no Docker on this host.", "Install it if you like (docker.io); it shows up here then."
-        return EngineStatus(_ENGINE, False, detail, hint)
+        return EngineStatus(self._name, False, detail, hint)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -89,11 +88,11 @@ class DockerList:
                 await self._stay(first)
             except TerrariumError as error:
                 wait = 0.1 if self.up else min(wait * 2, MOST_WAIT)
-                self._lose(EngineStatus(_ENGINE, False, error.message, error.hint))
+                self._lose(EngineStatus(self._name, False, error.message, error.hint))
             except Exception:  # a foreign answer that we can't read must not end the watch
                 _log.exception("Docker at %s", self.client.url)
                 wait = MOST_WAIT
-                self._lose(EngineStatus(_ENGINE, False, "Docker answered in a way that the panel does not understand."))
+                self._lose(EngineStatus(self._name, False, "Docker answered in a way that the panel does not understand."))
             first.set()
             await asyncio.sleep(wait)
 
@@ -106,7 +105,7 @@ class DockerList:
             self._looks += 1
             number, found = self._looks, await self._list()
             self.up = True
-            self.status = EngineStatus(_ENGINE, True, f"Docker {info.get('ServerVersion', '')}".strip())
+            self.status = EngineStatus(self._name, True, f"{self.client.product} {info.get('ServerVersion', '')}".strip())
             _log.info("connected to %s at %s", self.status.detail, self.client.url)
             for container_id in self.seen.keys() - found.keys():
                 self.forget(container_id)
@@ -148,8 +147,8 @@ class DockerList:
         if was_up:
             _log.warning("lost Docker: %s", status.detail)
         for container_id, seen in self.seen.items():
-            if seen.container.state in ("running", "paused"):
-                self.seen[container_id] = docker_view.with_state(seen, "unknown")
+            if not seen.container.stale:
+                self.seen[container_id] = docker_view.as_last_seen(seen)
                 self._changed(container_id)
 
     def _touch(self, container_id: str) -> None:
@@ -197,15 +196,15 @@ class DockerList:
         kept = self.kept.get(container_id)
         if kept is not None and kept[0] == docker_limits.signature(host):
             asked |= kept[1]
-        seen = docker_view.view(inspected, self._node, self._cgroups, asked)
+        seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
         before = self.seen.get(container_id)
-        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {})
+        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {}, self.client.has_update)
         if wrong and seen.container.pid and (before is None or before.container.pid != seen.container.pid):
             try:
                 self._cgroups.update(seen.container.cgroups, wrong)
             except TerrariumError as error:
                 _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
-            seen = docker_view.view(inspected, self._node, self._cgroups, asked)
+            seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
         return seen
 
     def forget(self, container_id: str) -> None:

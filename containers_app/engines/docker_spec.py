@@ -1,4 +1,4 @@
-"""A spec → the body of Docker's POST /containers/create, and such a body → the `docker run` that does the same.
+"""A spec → the body of Docker's POST /containers/create. What `docker run` makes of the same words is in docker_command.py.
 
 Where Docker has no word for what is asked, that is Unsupported, not a guess. Source of the fields: Docker Engine API 1.41,
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
@@ -6,15 +6,18 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from ..errors import Unsupported
-from ..spec import ContainerSpec, Mount, Namespaces
+from ..errors import InvalidInput, Unsupported
+from ..spec import ContainerSpec, Health, Mount, Namespaces, Port
 from . import docker_limits
 
-OWNER_LABEL = "terrarium.owner"
+OWN_LABELS = "terrarium."
+OWNER_LABEL = OWN_LABELS + "owner"
+NANOSECONDS = 10**9
 Resolve = Callable[[str], str]  # a container's name, id or prefix → its full id; NotFound
 _RAW_HINT = "Use a raw sandbox for that."
 
@@ -26,47 +29,61 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
     namespace ("private") and, as Docker has no others, the host's time namespace ("private"). The container then tells the truth.
     """
     _must_have_words(spec)
+    usual = ContainerSpec(name=spec.name)
     host: dict[str, Any] = {
         **docker_limits.record(spec.limits, dict(spec.limits), {}, cpus),
         **_namespaces(spec.namespaces, resolve),
-        "Mounts": [_mount(mount) for mount in spec.mounts],
         "ReadonlyRootfs": spec.security.read_only_root,
-        "SecurityOpt": _security_options(spec),
+        "RestartPolicy": {"Name": spec.restart.policy, "MaximumRetryCount": spec.restart.retries},
+        "OomScoreAdj": spec.oom_score_adj,
+        "PortBindings": _bindings(spec.ports),
+        "Dns": list(spec.dns),
+        "SecurityOpt": _security_options(spec) or None,
+        "Mounts": [_mount(mount) for mount in spec.mounts] or None,
+        "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()] or None,
+        "Ulimits": [{"Name": name, "Soft": one.soft, "Hard": one.hard} for name, one in sorted(spec.rlimits.items())] or None,
+        "Init": spec.init or None,
     }
+    if spec.network:
+        host["NetworkMode"] = spec.network
     if spec.security.capabilities is not None:
         host["CapDrop"] = ["ALL"]
-        host["CapAdd"] = [name.removeprefix("CAP_") for name in spec.security.capabilities]
+        host["CapAdd"] = sorted(spec.security.capabilities)
     body: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command) or None,
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
-        "Labels": {OWNER_LABEL: owner} if owner else {},
-        "HostConfig": host,
+        "Labels": {**spec.labels, **({OWNER_LABEL: owner} if owner else {})},
+        "ExposedPorts": {_port(port): {} for port in spec.ports} or None,
+        "Healthcheck": _health(spec.health) if spec.health else None,
+        "HostConfig": {name: value for name, value in host.items() if value is not None},
     }
-    if spec.cwd != "/":
+    if spec.stop_signal != usual.stop_signal:
+        body["StopSignal"] = spec.stop_signal
+    if spec.stop_timeout != usual.stop_timeout:
+        body["StopTimeout"] = int(spec.stop_timeout)
+    if spec.cwd != usual.cwd:
         body["WorkingDir"] = spec.cwd
-    if spec.user != "0:0":
+    if spec.user != usual.user:
         body["User"] = spec.user
     if spec.hostname:
         body["Hostname"] = spec.hostname
     return {name: value for name, value in body.items() if value is not None}
 
 
-NOT_BUILT = (
-    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "network", "ports", "dns", "extra_hosts",
-    "id_map", "health", "labels",
-)  # fmt: skip
-
-
 def _must_have_words(spec: ContainerSpec) -> None:
-    usual = ContainerSpec(name=spec.name)
-    for field in NOT_BUILT:
-        if getattr(spec, field) != getattr(usual, field):
-            raise Unsupported(f"{field} can't be asked of Docker here yet.", hint=f"Leave {field} out.")
     if spec.security.seccomp_profile or spec.security.masked_paths or spec.security.read_only_paths:
         raise Unsupported("Seccomp profiles and covered paths of one's own can't be asked of Docker here.", hint=_RAW_HINT)
     if spec.time_offsets:
         raise Unsupported("Docker has no time namespaces, and so can't move clocks.", hint=_RAW_HINT)
+    if spec.id_map:
+        raise Unsupported("Docker maps ids for its whole daemon (userns-remap), not for one container.", hint=_RAW_HINT)
+    if "as" in spec.rlimits:
+        raise Unsupported("Docker knows no resource limit “as”.", hint="Limit its memory instead, or use a raw sandbox.")
+    if spec.stop_timeout != int(spec.stop_timeout):
+        raise Unsupported("Docker takes whole seconds for stop_timeout.", hint=f"Write {math.ceil(spec.stop_timeout)}.")
+    if own := next((key for key in spec.labels if key.startswith(OWN_LABELS)), None):
+        raise InvalidInput(f"The label {own} is the panel's own.", hint=f"Choose one that does not begin with {OWN_LABELS}")
 
 
 def _namespaces(asked: Namespaces, resolve: Resolve) -> dict[str, str]:
@@ -96,65 +113,42 @@ def _shared(mode: str, resolve: Resolve) -> str:
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
-    found: dict[str, Any] = {"Type": mount.type, "Target": mount.target, "ReadOnly": mount.read_only}
-    if mount.type == "bind":
+    """Docker's own default is "rprivate", which is the panel's "private"; it knows propagation for binds only."""
+    found: dict[str, Any] = {"Type": mount.type, "Target": mount.target}
+    if mount.read_only:
+        found["ReadOnly"] = True
+    if mount.type != "tmpfs":
         found["Source"] = mount.source
     elif mount.size:
         found["TmpfsOptions"] = {"SizeBytes": mount.size}
+    if mount.propagation != "private":
+        if mount.type != "bind":
+            raise Unsupported(f"Docker propagates mounts below binds only, not below {mount.target}.", hint="Leave it private.")
+        found["BindOptions"] = {"Propagation": "r" + mount.propagation}
     return found
+
+
+def _port(port: Port) -> str:
+    return f"{port.container_port}/{port.protocol}"
+
+
+def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
+    """The host's port "": Docker chooses a free one at each start."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        binding = {"HostIp": port.host_ip, "HostPort": str(port.host_port or "")}
+        found.setdefault(_port(port), []).append(binding)
+    return found
+
+
+def _health(health: Health) -> dict[str, Any]:
+    """As a shell command: `docker run --health-cmd` knows no other form. Times are nanoseconds."""
+    times = {"Interval": health.interval, "Timeout": health.timeout, "StartPeriod": health.start_period}
+    return {"Test": ["CMD-SHELL", shlex.join(health.test)], "Retries": health.retries} | {
+        name: round(seconds * NANOSECONDS) for name, seconds in times.items() if seconds
+    }
 
 
 def _security_options(spec: ContainerSpec) -> list[str]:
     options = ["no-new-privileges"] if spec.security.no_new_privs else []
     return options + (["seccomp=unconfined"] if spec.security.seccomp == "off" else [])
-
-
-_FLAGS = (
-    ("NetworkMode", "--network"), ("PidMode", "--pid"), ("IpcMode", "--ipc"), ("UTSMode", "--uts"), ("UsernsMode", "--userns"),
-    ("CgroupnsMode", "--cgroupns"), ("CpuShares", "--cpu-shares"), ("CpuQuota", "--cpu-quota"), ("CpuPeriod", "--cpu-period"),
-    ("CpusetCpus", "--cpuset-cpus"), ("Memory", "--memory"), ("MemoryReservation", "--memory-reservation"),
-    ("MemorySwap", "--memory-swap"), ("PidsLimit", "--pids-limit"),
-)  # fmt: skip
-
-
-def run_command(name: str, config: Mapping[str, Any], host: Mapping[str, Any], start: bool = True) -> str:
-    """``config`` and ``host``: the Config and HostConfig of a body or of an inspected container."""
-    words = ["docker", "run", "-d"] if start else ["docker", "create"]
-    words += ["--name", name]
-    if host.get("NanoCpus"):
-        words += ["--cpus", f"{host['NanoCpus'] / 1e9:g}"]
-    for field, flag in _FLAGS:
-        value = host.get(field)
-        if value and value not in ("default", docker_limits.UNLIMITED):
-            words += [flag, str(value)]
-    for flag, values in (
-        ("--cap-drop", host.get("CapDrop")),
-        ("--cap-add", host.get("CapAdd")),
-        ("--security-opt", host.get("SecurityOpt")),
-        ("--volume", host.get("Binds")),
-        ("--mount", [_mount_words(mount) for mount in host.get("Mounts") or ()]),
-        ("--env", config.get("Env")),
-        ("--label", [f"{key}={value}" for key, value in (config.get("Labels") or {}).items()]),
-    ):
-        for value in values or ():
-            words += [flag, str(value)]
-    for flag, field in (("--user", "User"), ("--workdir", "WorkingDir"), ("--hostname", "Hostname")):
-        if config.get(field):
-            words += [flag, str(config[field])]
-    for flag, set_ in (
-        ("--read-only", host.get("ReadonlyRootfs")),
-        ("--privileged", host.get("Privileged")),
-        ("-t", config.get("Tty")),
-    ):
-        words += [flag] if set_ else []
-    entrypoint = list(config.get("Entrypoint") or ())
-    words += ["--entrypoint", str(entrypoint[0])] if entrypoint else []
-    return shlex.join([*words, str(config.get("Image", "")), *map(str, entrypoint[1:]), *map(str, config.get("Cmd") or ())])
-
-
-def _mount_words(mount: Mapping[str, Any]) -> str:
-    words = [f"type={mount.get('Type')}"]
-    words += [f"source={mount['Source']}"] if mount.get("Source") else []
-    words += [f"target={mount.get('Target')}"] + (["readonly"] if mount.get("ReadOnly") else [])
-    size = (mount.get("TmpfsOptions") or {}).get("SizeBytes")
-    return ",".join(words + ([f"tmpfs-size={size}"] if size else []))

@@ -17,7 +17,7 @@ import msgspec
 from ..errors import NotFound
 from ..kernel import confinement, namespaces
 from ..kernel.cgroups import Cgroups
-from ..spec import NAMESPACE_TYPES
+from ..spec import NAMESPACE_TYPES, Port
 from . import docker_limits
 from .base import Container, NamespaceView
 from .docker_spec import OWNER_LABEL
@@ -35,7 +35,7 @@ class Seen:
     asked: docker_limits.Values
 
 
-def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
+def view(inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
     """Reads /proc and the cgroup files of its first process: a fraction of a millisecond."""
     state, config, host = (inspected.get(name) or {} for name in ("State", "Config", "HostConfig"))
     status = _STATES.get(str(state.get("Status")), "exited")
@@ -49,7 +49,7 @@ def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docke
     container = Container(
         id=str(inspected.get("Id") or ""),
         node=node,
-        engine="docker",
+        engine=engine,
         name=str(inspected.get("Name") or "").removeprefix("/"),
         state=status,
         image=str(config.get("Image") or ""),
@@ -68,12 +68,19 @@ def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docke
         labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
         user_map=user_map,
         cgroups=paths,
+        restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
+        restart_count=int(inspected.get("RestartCount") or 0),
+        ports=_ports(inspected) if pid else (),
+        networks=tuple(map(str, (inspected.get("NetworkSettings") or {}).get("Networks") or {})),
+        health=_health(state) if pid else "",
     )
     return Seen(container, config, host, asked)
 
 
-def with_state(seen: Seen, state: str) -> Seen:
-    return replace(seen, container=msgspec.structs.replace(seen.container, state=state))
+def as_last_seen(seen: Seen) -> Seen:
+    """While the daemon does not answer: what ran may have ended, what did not run can't be started."""
+    state = "unknown" if seen.container.state in ("running", "paused") else seen.container.state
+    return replace(seen, container=msgspec.structs.replace(seen.container, state=state, stale=True))
 
 
 def _kernel(pid: int, cgroups: Cgroups) -> tuple[dict[str, int], dict[str, str], str]:
@@ -149,17 +156,19 @@ def _addresses(inspected: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(filter(None, found))
 
 
-def network(inspected: Mapping[str, Any]) -> dict[str, Any]:
-    """A network of Docker's. The bridge's name is an option, else made of the id (libnetwork's default)."""
-    config = next(iter((inspected.get("IPAM") or {}).get("Config") or ()), None) or {}
-    name = (inspected.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{str(inspected.get('Id'))[:12]}"
-    return {
-        "name": str(inspected.get("Name") or ""),
-        "engine": "docker",
-        "subnet": str(config.get("Subnet") or ""),
-        "gateway": str(config.get("Gateway") or ""),
-        "bridge": str(name) if inspected.get("Driver") == "bridge" else "",
-    }
+def _ports(inspected: Mapping[str, Any]) -> tuple[Port, ...]:
+    """A daemon with IPv6 tells each binding of every address twice, as 0.0.0.0 and ::."""
+    found = []
+    for place, bindings in ((inspected.get("NetworkSettings") or {}).get("Ports") or {}).items():
+        number, _, protocol = str(place).partition("/")
+        for one in bindings or ():
+            found.append(Port(int(number), int(one.get("HostPort") or 0), str(one.get("HostIp") or ""), protocol or "tcp"))
+    return tuple(found)
+
+
+def _health(state: Mapping[str, Any]) -> str:
+    said = str((state.get("Health") or {}).get("Status") or "none")
+    return "" if said == "none" else said
 
 
 def security_facts(seen: Seen) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ..kernel.host_image import HOST_IMAGE
 from ..kernel.images.references import check_registry, parse_reference
 from ..kernel.images.task import Registries
 from ..kernel.security import DEFAULT_CAPABILITIES
-from ..spec import NAMESPACE_TYPES, ContainerSpec, ImportSpec, LimitChanges, LimitValue, RegistrySource
+from ..spec import NAMESPACE_TYPES, ContainerSpec, ImportSpec, LimitChanges, LimitValue, PullSource, RegistrySource
 from ..units import parse_size
 
 UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
@@ -267,6 +267,8 @@ def check_import(policy: Policy, spec: ImportSpec) -> None:
         )
     if isinstance(spec.source, RegistrySource):
         check_registry(registries(policy), parse_reference(spec.source.reference))
+    if isinstance(spec.source, PullSource):
+        check_registry(registries(policy), parse_reference(spec.name))
 
 
 def registries(policy: Policy) -> Registries:

@@ -178,7 +178,9 @@ class Wire:
     async def create_network(self, spec: NetworkSpec) -> dict[str, Any]:
         assert self.networks is not None
         make: Callable[..., Network] = self.networks.create
-        network = await asyncio.to_thread(make, spec.name, spec.subnet, spec.subnet6, nat=spec.nat, isolated=spec.isolated)
+        network = await asyncio.to_thread(
+            make, spec.name, spec.subnet, spec.subnet6, nat=spec.nat, isolated=spec.isolated is not False
+        )
         return self._item(network, [])
 
     async def remove_network(self, name: str) -> None:

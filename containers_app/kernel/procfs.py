@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypedDict
 
+from . import mountinfo
+
 TICKS = os.sysconf("SC_CLK_TCK")  # of utime, stime and starttime, per second
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
@@ -280,13 +282,11 @@ def _user_namespaces(proc: str) -> Check:
 def _controller_checks(proc: str, sys: str) -> list[Check]:
     """Enabled in the kernel (/proc/cgroups for v1, cgroup.controllers for v2) and mounted somewhere."""
     mounted: set[str] = set()
-    for line in (read(f"{proc}/self/mountinfo") or b"").decode(errors="surrogateescape").splitlines():
-        fields, _, rest = line.partition(" - ")
-        kind = rest.split(" ")[0]
-        if kind == "cgroup":
-            mounted.update(rest.split(" ")[-1].split(","))
-        elif kind == "cgroup2":
-            mounted.update((read(fields.split(" ")[4] + "/cgroup.controllers") or b"").decode().split())
+    for mount in mountinfo.mounts("self", proc):
+        if mount.type == "cgroup":
+            mounted.update(mount.super_options)
+        elif mount.type == "cgroup2":
+            mounted.update((read(mount.target + "/cgroup.controllers") or b"").decode().split())
     if "blkio" in mounted:  # its name on v1
         mounted.add("io")
     return [

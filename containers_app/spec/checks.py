@@ -13,8 +13,9 @@ from ..units import shown
 from .seccomp import check_profile
 from .words import (
     CLOCKS,
-    ENGINES,
+    ENGINE_NAME,
     MAX_TIME_OFFSET,
+    MOUNT_TYPES,
     NET_MODES,
     PROPAGATIONS,
     PROTOCOLS,
@@ -30,6 +31,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USER = re.compile(r"[0-9]{1,5}(?::[0-9]{1,5})?", re.ASCII)
 _REFERENCE = re.compile(r"(?:container:[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}|path:/[^\x00]{1,4000})", re.ASCII)
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/@-]{0,254}", re.ASCII)
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}", re.ASCII)
 _CAPABILITY = re.compile(r"CAP_[A-Z_]{2,32}", re.ASCII)
 
 
@@ -43,8 +45,9 @@ def check_name(spec: ContainerSpec) -> None:
 
 
 def check_engine(spec: ContainerSpec) -> None:
-    if spec.engine not in ENGINES:
-        raise InvalidInput(f"There is no engine called {shown(spec.engine)}.", hint="Engines are raw and docker.")
+    """Which there are only the worker knows."""
+    if not ENGINE_NAME.fullmatch(spec.engine):
+        raise InvalidInput(f"{shown(spec.engine)} is not an engine's name.", hint="For example raw or docker.")
 
 
 def check_image(spec: ContainerSpec) -> None:
@@ -115,8 +118,14 @@ def check_mounts(spec: ContainerSpec) -> None:
     if len(spec.mounts) > 64:
         raise InvalidInput("A container has at most 64 mounts.")
     for mount in spec.mounts:
-        if mount.type not in ("bind", "tmpfs"):
-            raise InvalidInput(f"{shown(mount.type)} is not a type of mount.", hint="Types are bind and tmpfs.")
+        if mount.type not in MOUNT_TYPES:
+            raise InvalidInput(f"{shown(mount.type)} is not a type of mount.", hint="Types are " + ", ".join(MOUNT_TYPES) + ".")
+        if mount.type == "volume" and (spec.engine == "raw" or not VOLUME_NAME.fullmatch(mount.source)):
+            raise InvalidInput(
+                "A mount of type volume has the name of a Docker volume as its source.",
+                code="invalid_mount",
+                hint="Raw sandboxes have none: bind a directory." if spec.engine == "raw" else "See /api/v1/volumes.",
+            )
         if mount.propagation not in PROPAGATIONS:
             raise InvalidInput(f"{shown(mount.propagation)} is not a propagation.", hint="private, slave or shared.")
         for path in (mount.target, *((mount.source,) if mount.type == "bind" else ())):

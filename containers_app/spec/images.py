@@ -66,15 +66,20 @@ class RegistrySource(Source, frozen=True, tag="registry"):
     reference: str
 
 
+class PullSource(Source, frozen=True, tag="pull"):
+    """By the engine itself, from the registry that the image's name says; Docker only."""
+
+
 ImageSource = (
     TarSource | OciSource | DirectorySource | ProgramsSource | DebootstrapSource | DockerImageSource | DockerContainerSource
-    | RegistrySource
+    | RegistrySource | PullSource
 )  # fmt: skip
 
 
 class ImportSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     source: ImageSource
+    engine: str = "raw"  # Docker takes pull; tar and oci with a path
 
 
 def is_upload(source: ImageSource) -> bool:
@@ -127,11 +132,24 @@ def check_references(spec: ImportSpec) -> None:
 
 
 def check_import_name(spec: ImportSpec) -> None:
-    check_image_name(spec.name)
+    if spec.engine == "raw":
+        check_image_name(spec.name)
+    elif not _REFERENCE.fullmatch(spec.name) or ".." in spec.name:
+        raise InvalidInput(f"{shown(spec.name)} is not an image name.", code="invalid_image", hint="For example busybox:latest.")
+
+
+def check_import_engine(spec: ImportSpec) -> None:
+    """Which engines there are only the worker knows."""
+    if spec.engine == "raw" and isinstance(spec.source, PullSource):
+        raise InvalidInput("Raw images are not pulled.", code="invalid_source", hint='Use {"type": "registry"}.')
+    if spec.engine != "raw" and not (
+        isinstance(spec.source, PullSource) or (isinstance(spec.source, (TarSource, OciSource)) and spec.source.path)
+    ):
+        raise InvalidInput("Docker does not take that source.", code="invalid_source", hint="pull; tar and oci with a path.")
 
 
 IMPORT_CHECKS: tuple[Callable[[ImportSpec], None], ...] = (
-    check_import_name, check_source_paths, check_programs, check_debootstrap, check_references,
+    check_import_name, check_import_engine, check_source_paths, check_programs, check_debootstrap, check_references,
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subnet: str = ""
     subnet6: str = ""
     nat: bool = True
-    isolated: bool = True
+    isolated: bool | None = None  # None: yes for sandboxes, no for Docker, which has no such thing
 
 
 def check_network(spec: NetworkSpec) -> None:

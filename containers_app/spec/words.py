@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from .limits import LimitValue
@@ -9,11 +11,12 @@ from .seccomp import SeccompProfile
 
 NAMESPACE_TYPES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 NET_MODES = ("bridge", "none", "host", "private")
-ENGINES = ("raw", "docker")
+ENGINE_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)  # raw; of Docker daemons there may be several
 CLOCKS = ("monotonic", "boottime")
 MAX_TIME_OFFSET = 100 * 365 * 86400  # seconds; the kernel's own bound is about 146 years, less what the clock shows
 RESTART_POLICIES = ("no", "on-failure", "unless-stopped", "always")
 PROTOCOLS = ("tcp", "udp")
+MOUNT_TYPES = ("bind", "tmpfs", "volume")
 PROPAGATIONS = ("private", "slave", "shared")
 RLIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
@@ -40,7 +43,8 @@ class Namespaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Mount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A mount inside: ``type`` bind (source on the host, under the policy), or tmpfs (size in bytes)."""
+    """A mount inside: ``type`` bind (source on the host, under the policy), tmpfs (size in bytes), volume (source is its
+    name; Docker only)."""
 
     target: str
     type: str = "bind"
@@ -74,7 +78,7 @@ class Rlimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A program run inside every so often: exit code 0 says healthy. Times in seconds. Docker's word; "docker" only."""
+    """A program run inside every so often, by its shell: exit code 0 says healthy. Times in seconds. Docker's word."""
 
     test: tuple[str, ...]
     interval: float = 30.0

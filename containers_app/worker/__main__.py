@@ -59,7 +59,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="containers_app.worker", description="Terrarium's worker; deploy/up starts it.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--docker-host", default="", help="its usual place when not given")
+    parser.add_argument("--docker-host", default="", help="URL or NAME=URL, several with commas; its usual place when not given")
     parser.add_argument("--web-uid", type=int, default=0, help="the user of the web half, whose group may use the socket")
     parser.add_argument("--node", default=socket.gethostname())
     parser.add_argument("--remove-everything", action="store_true", help="stop and remove every sandbox and what belongs to them")
@@ -126,13 +126,15 @@ async def serve(options: argparse.Namespace) -> None:
 
 async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
     """A Docker daemon that starts closes the host's forward chain: open it for our networks again."""
-    docker, raw = engines["docker"], engines["raw"]
+    raw = engines["raw"]
     assert isinstance(raw, RawEngine)
-    was_up = docker.status().available
+    others = [engine for engine in engines.values() if engine is not raw]
+    were_up = {engine.name for engine in others if engine.status().available}
     while True:
         await asyncio.sleep(DOCKER_LOOK)
-        up, was_up = docker.status().available and not was_up, docker.status().available
-        if up:
+        up = {engine.name for engine in others if engine.status().available}
+        came, were_up = up - were_up, up
+        if came:
             try:
                 await raw.wire.assert_rules()
             except TerrariumError as error:

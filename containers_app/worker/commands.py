@@ -21,9 +21,10 @@ from ..engines import policy as policies
 from ..engines.base import Container, Engine, Listing, Terminal
 from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
+from ..kernel import mountinfo
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import image_commands, inspection, metrics, neighbours, network_commands, protocol
+from . import docker_commands, image_commands, inspection, metrics, neighbours, network_commands, protocol
 from .history import History
 from .jobs import Jobs
 from .live import Live
@@ -34,6 +35,7 @@ from .server import WithDescriptor
 MAX_TIMEOUT = 3600.0  # seconds
 MAX_LOG_LINES = 100_000
 MAX_LOG_TEXT = 8 << 20  # characters
+MAX_MOUNTS = 4096  # that are told; a mount namespace may have fs.mount-max of them
 MAX_TERMINALS = 1024  # open ones that need the worker to be resized
 RATE_WAIT = 0.2  # seconds between the two samples that a rate needs when nobody watches
 
@@ -241,6 +243,11 @@ async def read_namespaces(worker: Worker, command: protocol.ReadNamespaces) -> o
     return await asyncio.to_thread(inspection.namespaces, container, worker.registry.all())
 
 
+async def read_mounts(worker: Worker, command: protocol.ReadMounts) -> object:
+    container = _engine(worker, command.id).get(command.id)
+    return (await asyncio.to_thread(mountinfo.mounts, container.pid))[:MAX_MOUNTS] if container.pid else []
+
+
 async def read_graph(worker: Worker, _: protocol.ReadGraph) -> object:
     return await asyncio.to_thread(inspection.graph, worker.registry.all(), worker.cgroups)
 
@@ -343,6 +350,7 @@ def _check_size(rows: int, columns: int) -> None:
 Handler = Callable[[Worker, Any], Awaitable[object]]
 
 HANDLERS: dict[type[protocol.Command], Handler] = {
+    **docker_commands.HANDLERS,
     protocol.ListContainers: list_containers,
     protocol.GetContainer: get_container,
     protocol.CreateContainer: create_container,
@@ -360,6 +368,7 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.UpdateLimits: update_limits,
     protocol.ReadProcesses: read_processes,
     protocol.ReadNamespaces: read_namespaces,
+    protocol.ReadMounts: read_mounts,
     protocol.ReadGraph: read_graph,
     protocol.ReadStats: read_stats,
     protocol.ReadHistory: read_history,

@@ -13,7 +13,7 @@ from ..engines.image_process import Told
 from ..engines.raw import RawEngine
 from ..errors import InvalidInput, TooLarge, Unsupported
 from ..spec import DockerContainerSource, DockerImageSource, ImportSpec
-from . import protocol
+from . import docker_commands, protocol
 from .jobs import Work
 from .protocol import Job
 from .server import WithDescriptor
@@ -38,6 +38,8 @@ async def import_image(worker: Worker, command: protocol.ImportImage) -> Job:
         check(spec)
     _check_owner(command.owner)
     policies.check_import(worker.policy, spec)
+    if spec.engine != "raw":
+        return docker_commands.import_image(worker, spec, command.owner)
     raw = _raw(worker)
     raw.images_of.check_free(spec.name)
     work = _importing(worker, raw, spec, command.owner)

@@ -15,7 +15,7 @@ from .console import Refused
 DEFAULT_DATA = Path("/var/lib/terrarium")
 DEFAULT_RUN = Path("/run/terrarium")
 _SOCKET_PATH_MAX = 107  # bytes, unix(7): sun_path is 108 with its closing zero
-_DOCKER_URL = re.compile(r"(unix:///\S+|tcp://\S+|https?://\S+|ssh://\S+)", re.ASCII)
+_DOCKER_URL = re.compile(r"(?:(?!raw=)[a-z][a-z0-9-]{0,31}=)?(?:unix:///[^\s,]+|tcp://[^\s,/]+)", re.ASCII)
 _NODE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", re.ASCII)
 T = TypeVar("T")
 
@@ -60,7 +60,12 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
     _add_place(parser)
     parser.add_argument("--port", help="TCP port to serve on (8000)")
     parser.add_argument("--host", help="address to serve on (127.0.0.1); 0.0.0.0 is every address of this machine")
-    parser.add_argument("--docker-host", metavar="URL", help="the Docker daemon (unix:///var/run/docker.sock)")
+    parser.add_argument(
+        "--docker-host",
+        metavar="[NAME=]URL",
+        action="append",
+        help="a Docker daemon (unix:///var/run/docker.sock); several with commas or by giving it again",
+    )
     parser.add_argument("--node", metavar="NAME", help="this machine's name in the panel (its host name)")
     parser.add_argument(
         "--allowed-hosts", metavar="NAMES", help="comma list of further names that browsers may use, as behind a proxy"
@@ -77,7 +82,7 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
         place=_place(value),
         port=_checked(value("port"), _port),
         host=_checked(value("host"), _host),
-        docker_host=_checked(value("docker_host"), _docker_url),
+        docker_host=_checked(value("docker_host"), _docker_urls),
         node=_checked(value("node"), _node),
         allowed_hosts=value("allowed_hosts"),
         admin_password_file=_checked(value("admin_password_file"), lambda text: Path(os.path.abspath(text))),
@@ -117,6 +122,8 @@ def _reader(given: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[
         text = getattr(given, name)
         if text is None:
             text = environ.get(f"TERRARIUM_{name.upper()}") or None
+        elif isinstance(text, list):
+            text = ",".join(text)
         if text == "":
             raise Refused(f"--{name.replace('_', '-')} is empty: leave it out or give it a value.", exit_code=2)
         return text if text is None else str(text)
@@ -176,10 +183,16 @@ def _host(text: str) -> str:
     return text
 
 
-def _docker_url(text: str) -> str:
-    if not _DOCKER_URL.fullmatch(text):
-        raise Refused(f"{text!r} is not a Docker URL: give one such as --docker-host unix:///var/run/docker.sock.", exit_code=2)
-    return text
+def _docker_urls(text: str) -> str:
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not _DOCKER_URL.fullmatch(word):
+            raise Refused(
+                f"{word!r} is not a Docker URL: give one such as --docker-host unix:///var/run/docker.sock.", exit_code=2
+            )
+        if words.count(word) > 1:
+            raise Refused(f"--docker-host {word!r} is there twice: give each daemon once.", exit_code=2)
+    return ",".join(words)
 
 
 def _node(text: str) -> str:

@@ -191,10 +191,11 @@ def check_admin_password_file(path: Path | None) -> None:
         raise Refused(f"--admin-password-file {path} can't be written because {path.parent} is no directory: make it first.")
 
 
-def docker_note(url: str) -> str:
-    """A line for the person when there is no Docker; "" when there may be."""
-    if url.startswith("unix://") and not os.path.exists(url.removeprefix("unix://")):
-        return f"No Docker at {url}: the panel serves sandboxes alone, and Docker's containers appear when it comes."
+def docker_note(hosts: str) -> str:
+    """A line for the person about daemons that are certainly not there; "" when all may be. ``hosts``: [NAME=]URL, by commas."""
+    urls = [word[word.index("unix://") :] for word in hosts.split(",") if "unix://" in word]
+    if missing := [url for url in urls if not os.path.exists(url.removeprefix("unix://"))]:
+        return f"No Docker at {' and '.join(missing)}: the panel serves without, and its containers appear when it comes."
     return ""
 
 

@@ -28,7 +28,9 @@ def test_an_address_of_another_machine(tmp_path: Path, host: str) -> None:
     assert "--host" in refused(tmp_path, "--host", host)
 
 
-@pytest.mark.parametrize("url", ["docker", "unix:relative.sock", "ftp://x", "unix:///a b"])
+@pytest.mark.parametrize(
+    "url", ["docker", "unix:relative.sock", "ftp://x", "unix:///a b", "ssh://x", "raw=tcp://x", "A=tcp://x", "tcp://x,tcp://x"]
+)
 def test_a_docker_url_that_is_none(tmp_path: Path, url: str) -> None:
     assert "--docker-host" in refused(tmp_path, "--docker-host", url, code=2)
 

@@ -39,7 +39,7 @@ class Changes:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[tuple[DockerEngine, Changes]]:
-    engine, changes = DockerEngine(url, "test", cgroups.choose()), Changes()
+    engine, changes = DockerEngine("docker", url, "test", cgroups.choose()), Changes()
     await engine.open(changes)
     try:
         yield engine, changes

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,7 @@ import pytest
 
 from containers_app.engines.docker import DockerEngine
 from containers_app.errors import Conflict, InvalidInput, NotFound, Unsupported
+from containers_app.spec import ContainerSpec
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
@@ -96,26 +102,142 @@ async def test_one_that_cannot_start_is_removed_again(docker: DockerEngine, daem
     assert daemon.docker("ps", "-aq") == "" and docker.all() == []
 
 
-async def test_the_commands_shown_make_the_same_container(docker: DockerEngine, daemon: Dockerd) -> None:
-    import shlex
+EVERYTHING: dict[str, Any] = {
+    "limits": {"cpu": 0.5, "cpu_weight": 200, "cpuset": "0", "memory": "64M", "memory_low": "32M", "swap": "16M", "pids": 50},
+    "env": {"A": "b c"}, "cwd": "/tmp", "user": "7:8", "hostname": "inside",
+    "rlimits": {"nofile": {"soft": 64, "hard": 128}, "core": {"soft": -1, "hard": -1}},
+    "oom_score_adj": 300, "init": True, "restart": {"policy": "on-failure", "retries": 3},
+    "stop_signal": "INT", "stop_timeout": 3, "dns": ["10.9.8.7", "10.9.8.6"], "extra_hosts": {"db": "10.0.0.9"},
+    "ports": [
+        {"container_port": 80, "host_port": 18480, "host_ip": "127.0.0.1"}, {"container_port": 53, "protocol": "udp"},
+        {"container_port": 81, "host_ip": "127.0.0.1"},
+    ],
+    "health": {"test": ["sh", "-c", "test -e / && true"], "interval": 1.5, "timeout": 2, "retries": 4, "start_period": 0.25},
+    "labels": {"tier": "a b", "empty": ""},
+    "security": {"capabilities": ["CAP_CHOWN", "CAP_KILL"], "read_only_root": True},
+    "mounts": [
+        {"type": "tmpfs", "target": "/scratch", "size": "1M"}, {"type": "volume", "source": "kept-here", "target": "/kept"},
+        {"type": "volume", "source": "kept-here", "target": "/look", "read_only": True},
+    ],
+}  # fmt: skip
 
-    spec = docker_spec("shown", limits={"cpu": 0.5, "memory": "64M", "pids": 50}, env={"A": "b c"}, namespaces={"pid": "host"})
-    (preview,) = docker.preview(spec)
-    await docker.create(spec, "ann")
-    (command,) = docker.commands("shown")
-    record = inspected(daemon, "shown")
-    for shown in (preview, command):
-        await docker.remove("shown", force=True)
+
+async def same_by_its_commands(engine: DockerEngine, daemon: Dockerd, spec: ContainerSpec) -> None:
+    """Make it; then make it by each command line that is shown: all that Docker records is the same."""
+    previews = engine.preview(spec)
+    made = await engine.create(spec, "ann")
+    record = inspected(daemon, made.id)
+    for shown in (*engine.commands(made.id), *previews):
+        await engine.remove(spec.name, force=True)
         daemon.docker(*shlex.split(shown)[1:])
-        again = inspected(daemon, "shown")
-        for field in ("NanoCpus", "Memory", "PidsLimit", "PidMode", "NetworkMode", "CgroupnsMode", "SecurityOpt"):
-            assert again["HostConfig"][field] == record["HostConfig"][field], field
-        assert again["Config"]["Env"] == record["Config"]["Env"] and again["Args"] == record["Args"]
-        await docker._list.look(again["Id"])
+        again = inspected(daemon, spec.name)
+        await engine._list.look(again["Id"])
+        if shown in previews:  # made by nobody, and with a host name of its own
+            record["Config"]["Labels"].pop("terrarium.owner", None)
+            again["Config"]["Hostname"] = record["Config"]["Hostname"]
+        for part in ("Config", "HostConfig"):
+            differ = {
+                key for key in record[part] | again[part] if (record[part].get(key) or None) != (again[part].get(key) or None)
+            }
+            assert not differ - {"AttachStdout", "AttachStderr", "ConsoleSize"}, (
+                shown, {key: (record[part].get(key), again[part].get(key)) for key in differ},
+            )  # fmt: skip
+        assert (again["Path"], again["Args"]) == (record["Path"], record["Args"])
+
+
+@pytest.fixture
+def volume(daemon: Dockerd) -> Iterator[None]:
+    yield
+    daemon.remove_containers()
+    daemon.docker("volume", "rm", "-f", "kept-here")
+
+
+@pytest.mark.usefixtures("volume")
+async def test_the_commands_shown_make_the_same_container(docker: DockerEngine, daemon: Dockerd) -> None:
+    await same_by_its_commands(docker, daemon, docker_spec("shown", **EVERYTHING))
+
+
+async def test_the_commands_of_shared_namespaces_make_the_same_container(docker: DockerEngine, daemon: Dockerd) -> None:
+    await docker.create(docker_spec("first"), "ann")
+    shared = {"pid": "container:first", "net": "container:first", "ipc": "container:first", "user": "host", "cgroup": "host"}
+    await same_by_its_commands(docker, daemon, docker_spec("joined", namespaces=shared))
+    host = {"pid": "host", "net": "host", "ipc": "host", "uts": "host", "cgroup": "private"}
+    await same_by_its_commands(docker, daemon, docker_spec("hosted", namespaces=host, start=False))
+
+
+@contextmanager
+def mounted(place: Path) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def shared_mount(daemon: Dockerd, tmp_path: Path) -> Iterator[Path]:
+    """Docker passes mounts on only below a shared one."""
+    with mounted(tmp_path):
+        subprocess.run(["mount", "--make-shared", tmp_path], check=True)
+        yield tmp_path
+        daemon.remove_containers()
+
+
+async def test_the_commands_of_binds_make_the_same_container(docker: DockerEngine, daemon: Dockerd, shared_mount: Path) -> None:
+    odd = shared_mount / 'a,"b'
+    odd.mkdir()
+    mounts = [
+        {"source": str(shared_mount), "target": "/data", "read_only": True},
+        {"source": str(odd), "target": "/odd", "propagation": "slave"},
+        {"source": str(odd), "target": "/both", "propagation": "shared"},
+    ]
+    spec = docker_spec("bound", mounts=mounts, restart="unless-stopped")
+    await same_by_its_commands(docker, daemon, spec)
+    with mounted(odd):
+        (odd / "later").touch()
+        seen = await docker.execute("bound", ("sh", "-c", "ls -d /odd/later /both/later /data/*/later"), 10)
+        assert seen.stdout == "/both/later\n/odd/later\n"
+
+
+@pytest.mark.usefixtures("volume")
+async def test_words_of_docker_run_reach_the_kernel(docker: DockerEngine, daemon: Dockerd) -> None:
+    made = await docker.create(docker_spec("full", **EVERYTHING), "ann")
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{made.pid}/status").read_text().splitlines())
+    assert status["Uid"].split()[0] == "7" and status["Gid"].split()[0] == "8"
+    limits = Path(f"/proc/{made.pid}/limits").read_text()
+    assert re.search(r"Max open files +64 +128 ", limits) and re.search(r"Max core file size +unlimited +unlimited ", limits)
+    assert Path(f"/proc/{made.pid}/oom_score_adj").read_text() == "300\n"
+    assert Path(f"/proc/{made.pid}/comm").read_text() in ("docker-init\n", "tini\n")
+    hosts = await docker.execute("full", ("sh", "-c", "cat /etc/hosts /etc/resolv.conf; grep -c /kept /proc/mounts"), 10)
+    assert "10.0.0.9\tdb" in hosts.stdout and "nameserver 10.9.8.7" in hosts.stdout and hosts.stdout.endswith("1\n")
+    record = inspected(daemon, "full")
+    assert record["Config"]["Labels"] == {"tier": "a b", "empty": "", "terrarium.owner": "ann"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id_map": [{"inside": 0, "outside": 100000, "count": 1000}]},
+        {"rlimits": {"as": {"soft": 1, "hard": 1}}},
+        {"stop_timeout": 1.5},
+        {"time_offsets": {"boottime": 5}},
+        {"mounts": [{"type": "tmpfs", "target": "/x", "propagation": "shared"}]},
+    ],
+    ids=str,
+)
+async def test_words_that_docker_has_not_are_unsupported(docker: DockerEngine, fields: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported, match="Docker") as raised:
+        docker.preview(docker_spec("odd", **fields))
+    assert raised.value.hint
+
+
+async def test_the_label_of_the_owner_is_not_anyones_to_set(docker: DockerEngine) -> None:
+    with pytest.raises(InvalidInput, match=r"terrarium\.owner"):
+        await docker.create(docker_spec("sly", labels={"terrarium.owner": "root"}), "ann")
 
 
 async def test_images_and_networks_are_listed(docker: DockerEngine) -> None:
     (image,) = await docker.images()
     assert image["name"] == "busybox" and image["size"] > 100_000 and image["created_at"] > 1e9
-    networks = {network["name"]: network for network in await docker.networks()}
-    assert networks["bridge"]["subnet"].startswith("10.213.") and networks["bridge"]["bridge"].startswith("tr")
+    networks = {network.name: network for network in await docker.networks()}
+    assert networks["bridge"].subnet.startswith("10.213.") and networks["bridge"].bridge.startswith("tr")

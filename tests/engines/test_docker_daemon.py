@@ -62,7 +62,7 @@ async def test_a_daemon_that_appears_later_is_found(daemon: Dockerd, tmp_path: P
 
 def test_a_url_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput):
-        DockerEngine("ftp://x", "test", cgroups.choose())
+        DockerEngine("docker", "ftp://x", "test", cgroups.choose())
 
 
 async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dockerd) -> None:
@@ -76,7 +76,8 @@ async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dock
             await changes.until(lambda: engine.get("survivor").state == "unknown", 2.0)
             lost = engine.get("survivor")
             assert (lost.pid, lost.cgroups, lost.namespaces) == (before.pid, before.cgroups, before.namespaces)
-            assert engine.get("idle").state == "created" and changes.ids == [container_id]
+            idle = engine.get("idle")
+            assert (lost.stale, idle.state, idle.stale) == (True, "created", True) and set(changes.ids) == {container_id, idle.id}
             assert not engine.status().available and engine.status().hint
             assert engine.read_limits("survivor")["memory"].kernel == 64 << 20  # the kernel still knows
             began = time.monotonic()
@@ -86,7 +87,7 @@ async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dock
         finally:
             daemon.restart()
         await changes.until(lambda: engine.get("survivor").state == "running", 4.0)
-        assert engine.get("survivor").pid == before.pid and engine.status().available
+        assert engine.get("survivor") == before and not engine.get("idle").stale and engine.status().available
         daemon.docker("rm", "-f", "idle")  # events flow again
         await changes.until(lambda: not engine.owns("idle"))
 
@@ -125,3 +126,32 @@ async def test_a_hung_daemon_never_blocks_the_loop(daemon: Dockerd, monkeypatch:
         await asyncio.gather(slow, return_exceptions=True)
         await changes.until(lambda: engine.get("calm").state in ("running", "paused"), 10.0)
         assert engine.status().available
+
+
+async def test_one_that_hangs_at_the_start_shows_up_when_it_answers(daemon: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_list, "CALL_SECONDS", 0.5)  # so long the opening waits
+    daemon.docker("run", "-d", "--name", "calm", "busybox", "sleep", "1000")
+    daemon.pause()
+    try:
+        async with opened(daemon.url) as (engine, changes):
+            assert engine.all() == [] and not engine.status().available
+            with pytest.raises(EngineUnavailable):
+                await engine.create(docker_spec("x"), "ann")
+            daemon.resume()
+            await changes.until(lambda: engine.owns("calm") and engine.get("calm").state == "running", 20.0)
+    finally:
+        daemon.resume()
+
+
+async def test_a_slow_call_holds_up_no_other(daemon: Dockerd) -> None:
+    daemon.docker("run", "-d", "--name", "stubborn", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    async with opened(daemon.url) as (engine, _):
+        stops = [asyncio.create_task(engine.stop("stubborn", 5)) for _ in range(4)]
+        await asyncio.sleep(0)
+        await engine.create(docker_spec("quick"), "ann")
+        assert (await engine.execute("quick", ("echo", "hi"), 10)).stdout == "hi\n"
+        await engine.remove("quick", force=True)
+        assert not any(stop.done() for stop in stops)
+        await engine.kill("stubborn", 9)
+        await asyncio.gather(*stops, return_exceptions=True)
+        assert engine.get("stubborn").state == "exited"

@@ -12,6 +12,7 @@ from containers_app.errors import Conflict, NotFound
 from containers_app.kernel import namespaces
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import opened
+from tests.panel import free_port
 
 
 async def test_a_container_started_outside_shows_up_within_a_second(daemon: Dockerd) -> None:
@@ -42,6 +43,42 @@ async def test_it_reads_as_the_kernel_and_docker_have_it(daemon: Dockerd) -> Non
         assert (limits["cpu"].requested, limits["cpu"].kernel) == (0.5, 0.5)
         assert (limits["pids"].requested, limits["pids"].kernel) == (50, 50)
         assert limits["memory"].maximum and all(container_id in path for path in found.cgroups.values())
+
+
+async def test_ports_networks_and_the_restart_policy_are_told_as_they_really_are(daemon: Dockerd) -> None:
+    port = free_port()
+    flags = f"--publish 127.0.0.1:{port}:80 --publish 127.0.0.1::53/udp --restart on-failure:2"
+    daemon.docker("run", "-d", "--name", "told", *flags.split(), "busybox", "sleep", "1000")
+    async with opened(daemon.url) as (engine, changes):
+        told = engine.get("told")
+        ports = {(one.host_ip, one.container_port, one.protocol): one.host_port for one in told.ports}
+        chosen = int(daemon.docker("port", "told", "53/udp").rpartition(":")[2])
+        assert ports == {("127.0.0.1", 80, "tcp"): port, ("127.0.0.1", 53, "udp"): chosen} and chosen > 1023
+        assert (told.networks, told.restart_policy, told.restart_count, told.stale) == (("bridge",), "on-failure", 0, False)
+        daemon.docker("update", "--restart", "always", "told")
+        await changes.until(lambda: engine.get("told").restart_policy == "always")
+        daemon.docker("stop", "-t", "0", "told")
+        await changes.until(lambda: engine.get("told").state == "exited")
+        assert engine.get("told").ports == ()  # nothing is bound now
+
+
+async def test_restarts_by_the_policy_are_counted(daemon: Dockerd) -> None:
+    async with opened(daemon.url) as (engine, changes):
+        daemon.docker("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "sleep 0.1; exit 3")
+        await changes.until(lambda: engine.owns("again") and engine.get("again").reason == "exited 3", 20.0)
+        assert engine.get("again").restart_count == 2
+
+
+async def test_a_change_of_health_is_told_as_it_happens(daemon: Dockerd) -> None:
+    flags = ["--health-cmd", "test -e /tmp/well", "--health-interval", "0.2s", "--health-retries", "1"]
+    async with opened(daemon.url) as (engine, changes):
+        daemon.docker("run", "-d", "--name", "patient", *flags, "busybox", "sleep", "1000")
+        await changes.until(lambda: engine.owns("patient") and engine.get("patient").health == "unhealthy", 10.0)
+        daemon.docker("exec", "patient", "touch", "/tmp/well")
+        await changes.until(lambda: engine.get("patient").health == "healthy", 10.0)
+        daemon.docker("run", "-d", "--name", "unlooked", "busybox", "sleep", "1000")
+        await changes.until(lambda: engine.owns("unlooked") and engine.get("unlooked").state == "running")
+        assert engine.get("unlooked").health == ""
 
 
 async def test_the_end_of_a_container_is_told_with_code_and_cause(daemon: Dockerd) -> None:

@@ -179,6 +179,10 @@ async def test_what_is_read_about_one(as_olga, worker):
     assert (await as_olga.get("/containers/web-1/logs?tail=3")).body == {"text": "xxx"}
     assert (await as_olga.get("/containers/web-1/security")).body == {}
     assert (await as_olga.get("/containers/web-1/namespaces")).body["items"] == []
+    mounts = (await as_olga.get("/containers/web-1/mounts")).body["items"]
+    assert {"target", "source", "type", "options", "propagation"} <= set(mounts[0]) and "/proc" in [
+        one["target"] for one in mounts
+    ]
     assert (await as_olga.get("/containers/web-1/processes")).body["items"][0]["argv"] == ["sleep", "1000"]
     assert set((await as_olga.get("/containers/web-1/stats")).body) >= {"cpu", "memory", "pids"}
     assert (await as_olga.post("/preview", SPEC)).body == {"commands": ["sleep 1000"]}

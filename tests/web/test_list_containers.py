@@ -47,7 +47,7 @@ async def test_pages_follow_each_other_without_gap_or_double(as_staff, worker):
 
 @pytest.mark.parametrize(
     "query",
-    ["?limit=0", "?limit=-1", "?limit=x", "?cursor=zzz", "?cursor=%00", "?state=happy", "?engine=lxc", "?limit=9" + "9" * 40],
+    ["?limit=0", "?limit=-1", "?limit=x", "?cursor=zzz", "?cursor=%00", "?state=happy", "?engine=LXC", "?limit=9" + "9" * 40],
 )
 async def test_a_bad_query_is_a_400(as_staff, worker, query):
     answer = await as_staff.get("/containers" + query)

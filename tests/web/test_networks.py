@@ -25,7 +25,7 @@ def test_staff_make_read_use_and_remove_a_network(api):
     [
         ({"name": "x/y"}, 400), ({"name": "a", "subnet": "8.8.8.0/24"}, 400), ({"name": "a", "subnet": "10.0.0.1/24"}, 400),
         ({"name": "a", "subnet6": "fe80::/64"}, 400), ({"name": "a", "subnet": "10.0.0.0/31"}, 400), ({"name": "default"}, 409),
-        ({"name": "a", "engine": "docker"}, 422), ({"name": "a", "more": 1}, 400),
+        ({"name": "a", "engine": "lxc"}, 422), ({"name": "a", "more": 1}, 400),
     ],
 )  # fmt: skip
 def test_what_is_no_network_is_refused(api, body, status):

@@ -7,6 +7,7 @@ from containers_app.api import ROUTES
 SPEC = {"name": "web-1", "image": "busybox", "command": ["sleep", "1000"]}
 BODIES = {
     "exec": b'{"argv":["true"]}', "limits": b'{"pids":5}', "clone": b'{"name":"mine"}', "commit": b'{"image":"mine"}',
+    "connect": b'{"network":"blue"}', "disconnect": b'{"network":"blue"}',
 }  # fmt: skip
 
 

@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from containers_app.engines.base import Container, EngineStatus, ExecResult
+from containers_app.engines.base import Container, Engine, EngineStatus, ExecResult
 from containers_app.engines.policy import Largest, Peers, Policy
 from containers_app.errors import Conflict, NotFound
 from containers_app.kernel.cgroups import choose
@@ -213,7 +214,8 @@ def shell_on_pty(*argv: str) -> tuple[int, subprocess.Popen[bytes]]:
 class Site:
     """A worker without its process: server, registry and engine on this test's event loop."""
 
-    def __init__(self, base: Path, engine: ProcessEngine, policy: Policy) -> None:
+    def __init__(self, base: Path, engine: ProcessEngine, policy: Policy, others: Mapping[str, Engine] | None = None) -> None:
+        self.others = others or {}
         self.path = base / "worker.sock"
         self.state = base
         self.engine = engine
@@ -224,7 +226,9 @@ class Site:
         self.sampler = Sampler(cgroups)
         self.history = History(self.sampler.sample)
         self.live = Live(self.history.sample)
-        self.registry = Registry({"raw": self.engine}, EventLog(self.state / "events.jsonl", "here"), self.live, NoTracker())
+        self.registry = Registry(
+            {"raw": self.engine, **self.others}, EventLog(self.state / "events.jsonl", "here"), self.live, NoTracker()
+        )
         self.live.open(self.registry)
         await self.registry.open()
         self.worker = Worker("here", self.policy, self.registry, self.live, self.history, cgroups)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...errors import Conflict, KernelRefused, NotFound, TerrariumError, Unsupported
+from .. import mountinfo
 from . import values
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENOTDIR})
@@ -249,23 +250,12 @@ def remove(directory: str) -> None:
 def mounts(root: str, proc: str) -> list[Mount]:
     """The hierarchies mounted at or below ``root``, from /proc/self/mountinfo (proc(5))."""
     found: list[Mount] = []
-    with open(proc + "/self/mountinfo", "rb") as file:
-        for line in file:
-            fields, _, rest = line.decode(errors="surrogateescape").partition(" - ")
-            kind, _, options = rest.split(" ", 2)
-            group, directory = map(_unescape, fields.split(" ")[3:5])
-            if kind not in ("cgroup", "cgroup2") or not (directory + "/").startswith(root.rstrip("/") + "/"):
-                continue
-            if kind == "cgroup2":
-                controllers = (read_or_none(directory + "/cgroup.controllers") or b"").decode().split()
-            else:
-                controllers = options.strip().split(",")
-            found.append(Mount(directory, group, 2 if kind == "cgroup2" else 1, tuple(controllers)))
+    for one in mountinfo.mounts("self", proc):
+        if one.type not in ("cgroup", "cgroup2") or not (one.target + "/").startswith(root.rstrip("/") + "/"):
+            continue
+        if one.type == "cgroup2":
+            controllers = tuple((read_or_none(one.target + "/cgroup.controllers") or b"").decode().split())
+        else:
+            controllers = one.super_options
+        found.append(Mount(one.target, one.root, 2 if one.type == "cgroup2" else 1, controllers))
     return found
-
-
-def _unescape(path: str) -> str:
-    """mountinfo writes space, tab, newline and backslash as octal."""
-    for code in ("\\040", "\\011", "\\012", "\\134"):
-        path = path.replace(code, chr(int(code[1:], 8)))
-    return path

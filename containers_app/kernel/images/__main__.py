@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import Conflict, InvalidInput, TerrariumError
-from ...spec import DebootstrapSource, DirectorySource, DockerImageSource, OciSource, ProgramsSource, RegistrySource
+from ...spec import DebootstrapSource, DirectorySource, DockerImageSource, OciSource, ProgramsSource, PullSource, RegistrySource
 from .. import syscalls as sc
 from . import debootstrap, layers, programs, registry, views
 from .confined import run_inside
@@ -135,6 +135,7 @@ class Importer:
             descriptor = _open_file(source.path) if not task.stream and hasattr(source, "path") else 0
             total = os.fstat(descriptor).st_size if descriptor else 0
             facts, digest = unpack_stream(descriptor, self._root, self._budget, self._reporter, "Unpacking", defaults, total)
+            assert not isinstance(source, PullSource)  # an engine's own, and refused at the border for this one
             origin = f"tar:{source.path or 'upload'}" if hasattr(source, "path") else f"docker-container:{source.container}"
         return finish(task, origin, digest, defaults, facts)
 

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         run = actions.add_parser("run", help="make a container and start it")
         run.add_argument("name")
-        run.add_argument("--engine", default="raw", choices=("raw", "docker"))
+        run.add_argument("--engine", default="raw")
         run.add_argument("--image", default="busybox")
         run.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="for example memory=64M")
         run.add_argument("--namespace", action="append", default=[], metavar="TYPE=MODE", help="for example net=none")

@@ -19,6 +19,10 @@ from ...engines.base import Container as Container
 from ...engines.base import EngineStatus as EngineStatus
 from ...engines.base import ExecResult as ExecResult
 from ...engines.base import NamespaceView as NamespaceView
+from ...engines.docker_words import Attachment as Attachment
+from ...engines.docker_words import NetworkFacts as NetworkFacts
+from ...engines.docker_words import Prunable as Prunable
+from ...engines.docker_words import Volume as Volume
 from .frames import *
 from .requests import *
 from .results import *

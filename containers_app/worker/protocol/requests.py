@@ -113,6 +113,12 @@ class ReadDependents(Command, frozen=True):
     id: str
 
 
+class ReadMounts(Command, frozen=True):
+    """The reply is a list of MountEntry: what is mounted in its mount namespace; empty when it does not run."""
+
+    id: str
+
+
 class ReadGraph(Command, frozen=True): ...
 
 
@@ -230,11 +236,62 @@ class GetNetwork(Command, frozen=True):
 
 class CreateNetwork(Command, frozen=True):
     spec: NetworkSpec
+    owner: str
 
 
 class RemoveNetwork(Command, frozen=True):
     name: str
     engine: str = "raw"
+
+
+class TagImage(Command, frozen=True):
+    engine: str
+    name: str
+    new: str
+
+
+class RemoveDockerImage(Command, frozen=True):
+    engine: str
+    name: str
+    force: bool = False
+
+
+class PruneImages(Command, frozen=True):
+    """The reply is a Prunable: what would go, or has gone."""
+
+    engine: str
+    preview: bool
+
+
+class ConnectContainer(Command, frozen=True):
+    id: str
+    network: str
+
+
+class DisconnectContainer(Command, frozen=True):
+    id: str
+    network: str
+
+
+class ListVolumes(Command, frozen=True): ...
+
+
+class CreateVolume(Command, frozen=True):
+    engine: str
+    name: str
+    owner: str
+
+
+class RemoveVolume(Command, frozen=True):
+    engine: str
+    name: str
+
+
+class PruneVolumes(Command, frozen=True):
+    """The reply is a Prunable: what would go, or has gone."""
+
+    engine: str
+    preview: bool
 
 
 class ListEvents(Command, frozen=True):
@@ -249,9 +306,12 @@ class Subscribe(Command, frozen=True):
 AnyCommand = (
     ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
     | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
-    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
+    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadMounts | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
     | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
     | ExportContainer | ExportImage
     | OpenToolbox | ReadDependents | GetNetwork | CreateNetwork | RemoveNetwork
+    | OpenToolbox | ReadDependents
+    | TagImage | RemoveDockerImage | PruneImages | ConnectContainer
+    | DisconnectContainer | ListVolumes | CreateVolume | RemoveVolume | PruneVolumes
 )  # fmt: skip

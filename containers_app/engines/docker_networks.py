@@ -1,0 +1,90 @@
+"""Networks of a Docker daemon: list, look into, create, remove, connect a container and disconnect it.
+
+Source: Docker Engine API 1.41, "Network". Networks that the panel makes carry its user's name as a label.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import NotFound, Unsupported
+from ..spec import NetworkSpec
+from .docker_client import DockerClient
+from .docker_spec import OWNER_LABEL
+from .docker_words import Attachment, NetworkFacts
+
+SLOW_SECONDS = 60.0  # a driver sets up links and rules
+
+
+class DockerNetworks:
+    def __init__(self, client: DockerClient, must_be_up: Callable[[], None]) -> None:
+        self._client, self._must_be_up = client, must_be_up
+
+    async def all(self) -> list[NetworkFacts]:
+        self._must_be_up()
+        return [facts(found) for found in await self._client.call(lambda sdk: sdk.networks())]
+
+    async def get(self, name: str) -> NetworkFacts:
+        self._must_be_up()
+        return facts(await self._client.call(lambda sdk: sdk.inspect_network(name)))
+
+    async def create(self, spec: NetworkSpec, owner: str) -> NetworkFacts:
+        """A bridge. ``subnet`` "" lets Docker choose. Conflict when there is one of this name (Docker itself allows several)."""
+        self._must_be_up()
+        if spec.isolated or spec.subnet6:
+            raise Unsupported("Docker's networks here have no isolation and no IPv6 subnet of choice.", hint="Leave both out.")
+        pools = [{"Subnet": str(ipaddress.ip_network(spec.subnet))}] if spec.subnet else []
+        body = {
+            "Name": spec.name, "CheckDuplicate": True, "Driver": "bridge", "Internal": not spec.nat,
+            "IPAM": {"Driver": "default", "Config": pools}, "Labels": {OWNER_LABEL: owner} if owner else {},
+        }  # fmt: skip
+
+        def post(sdk: Any) -> Any:
+            return sdk._result(sdk._post_json(sdk._url("/networks/create"), data=body), json=True)
+
+        made = await self._client.call(post, SLOW_SECONDS)
+        return await self.get(str(made["Id"]))
+
+    async def remove(self, name: str) -> None:
+        """Refused while containers run on it."""
+        self._must_be_up()
+        await self._client.call(lambda sdk: sdk.remove_network(name), SLOW_SECONDS)
+
+    async def connect(self, name: str, container_id: str) -> None:
+        self._must_be_up()
+        await self._client.call(lambda sdk: sdk.connect_container_to_network(container_id, name), SLOW_SECONDS)
+
+    async def disconnect(self, name: str, container_id: str) -> None:
+        """NotFound when it is not connected."""
+        self._must_be_up()
+        if all(one.id != container_id for one in (await self.get(name)).containers):
+            networks = await self._client.call(lambda sdk: sdk.inspect_container(container_id)["NetworkSettings"]["Networks"])
+            if name not in networks:
+                raise NotFound(f"The container is not connected to {name}.", hint="Its page says where it is.")
+        await self._client.call(lambda sdk: sdk.disconnect_container_from_network(container_id, name), SLOW_SECONDS)
+
+
+def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
+    """The bridge's name is an option, else made of the id (libnetwork's default)."""
+    config = next(iter((inspected.get("IPAM") or {}).get("Config") or ()), None) or {}
+    bridge = (inspected.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{str(inspected.get('Id'))[:12]}"
+    return NetworkFacts(
+        name=str(inspected.get("Name") or ""),
+        id=str(inspected.get("Id") or ""),
+        driver=str(inspected.get("Driver") or ""),
+        subnet=str(config.get("Subnet") or ""),
+        gateway=str(config.get("Gateway") or ""),
+        bridge=str(bridge) if inspected.get("Driver") == "bridge" else "",
+        nat=not inspected.get("Internal"),
+        owner=str((inspected.get("Labels") or {}).get(OWNER_LABEL, "")),
+        containers=tuple(
+            Attachment(
+                str(container_id),
+                str(one.get("Name") or ""),
+                *(str(one.get(key) or "").partition("/")[0] for key in ("IPv4Address", "IPv6Address")),
+            )
+            for container_id, one in sorted((inspected.get("Containers") or {}).items())
+        ),
+    )
