@@ -66,6 +66,8 @@ def view(inspected: Mapping[str, Any], node: str, cgroups: Cgroups, asked: docke
         hostname=str(config.get("Hostname") or ""),
         addresses=_addresses(inspected),
         labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
+        restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
+        restart_count=int(inspected.get("RestartCount") or 0),
         user_map=user_map,
         cgroups=paths,
     )

@@ -23,14 +23,16 @@ from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
 from ..kernel.network import list_networks, open_network
-from ..spec import ContainerSpec, LimitChanges, LimitReading
-from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
-from .base import Archive, Changed, Container, EngineStatus, ExecResult
+from ..spec import Changes, ContainerSpec, LimitChanges, LimitReading, changed_spec, signal_number
+from . import raw_exec, raw_images, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
+from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText
 from .image_process import Told
 from .policy import Policy, check_spec
+from .raw_checks import check_possible, ids
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_removal import group_names
+from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
 from .raw_store import Record, Store
 from .toolbox import Toolboxes
@@ -59,9 +61,11 @@ class RawEngine:
             store=self._store,
             cgroups=cgroups,
             joiner=self._joiner,
-            ended=self._touch,
+            init=raw_init.find(data),
+            ended=self._ended,
         )
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
+        self._restarter = Restarter(self._launch_again, self._touch)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,6 +97,9 @@ class RawEngine:
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
+                if raw_restart.due_at_boot(record):
+                    record.wanted, record.restart_at = True, 0.0
+                self._restarter.look(sandbox)
 
     def _undo(self, sandbox_id: str) -> None:
         self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
@@ -101,6 +108,7 @@ class RawEngine:
     async def close(self) -> None:
         """Leave every sandbox running."""
         await self.toolboxes.close()
+        await self._restarter.close()
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._runner.close()
@@ -152,11 +160,15 @@ class RawEngine:
         sandbox.cached = None
         self._changed(sandbox.record.id)
 
+    def _ended(self, sandbox: Sandbox) -> None:
+        self._restarter.look(sandbox)
+        self._touch(sandbox)
+
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         check_spec(self._policy, spec)
-        raw_plan.check_possible(spec)
+        check_possible(spec)
         image = images.get_image(self._images, spec.image)
         spec = raw_making.with_defaults(spec, image)
         self._check_name_free(spec.name)
@@ -234,8 +246,8 @@ class RawEngine:
         self._runner.spawn(self.images_of.export(view, writing))
         return Archive(reading)
 
-    def _check_name_free(self, name: str) -> None:
-        if any(record.spec.name == name for record in self._records()):
+    def _check_name_free(self, name: str | None, but: Sandbox | None = None) -> None:
+        if any(record.spec.name == name for record in self._records() if but is None or record is not but.record):
             raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
@@ -249,6 +261,10 @@ class RawEngine:
             record.attachment = self._runner.network.attachment(raw_making.addresses(self._records()))
         await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
 
+    async def _launch_again(self, sandbox: Sandbox) -> None:
+        raw_images.check_free(sandbox)
+        await self._launch(sandbox)
+
     # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self, container_id: str) -> None:
@@ -256,27 +272,48 @@ class RawEngine:
             raw_images.check_free(sandbox)
             if sandbox.record.phase == "running":
                 raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
+            self._want(sandbox, True)
             await self._launch(sandbox)
         self._touch(sandbox)
 
-    async def stop(self, container_id: str, timeout: float) -> None:
+    def _want(self, sandbox: Sandbox, running: bool) -> None:
+        """A user's word ends whatever the restart policy had in mind. What follows saves it."""
+        record = sandbox.record
+        record.wanted, record.restart_at, record.restart_error = running, None, ""
+        if running:
+            record.attempts = record.restart_count = 0
+        self._restarter.look(sandbox)
+
+    async def stop(self, container_id: str, timeout: float | None) -> None:
         async with self._held(container_id) as sandbox:
-            self._must_run(sandbox, "stopped", paused_too=True)
-            await self._runner.stop(sandbox, timeout)
+            waited = sandbox.record.restart_at is not None
+            if not waited:
+                self._must_run(sandbox, "stopped", paused_too=True)
+            self._want(sandbox, False)
+            if waited:  # for its next start
+                self._store.save(sandbox.record)
+            else:
+                await self._runner.stop(sandbox, timeout)
+        self._touch(sandbox)
 
     async def kill(self, container_id: str, signal: int) -> None:
         async with self._held(container_id) as sandbox:
             self._must_run(sandbox, "signalled", paused_too=True)
+            if signal in (9, signal_number(sandbox.record.spec.stop_signal)):
+                self._want(sandbox, False)
+                self._store.save(sandbox.record)
             if signal == 9:
                 await self._runner.kill(sandbox)
             else:
                 send(sandbox.pidfd, signal)
 
-    async def restart(self, container_id: str, timeout: float) -> None:
+    async def restart(self, container_id: str, timeout: float | None) -> None:
         async with self._held(container_id) as sandbox:
             raw_images.check_free(sandbox)
+            self._want(sandbox, False)
             if sandbox.record.phase == "running":
                 await self._runner.stop(sandbox, timeout)
+            self._want(sandbox, True)
             await self._launch(sandbox)
         self._touch(sandbox)
 
@@ -298,6 +335,24 @@ class RawEngine:
             self._store.save(sandbox.record)
         self._touch(sandbox)
 
+    async def update(self, container_id: str, changes: Changes) -> None:
+        """At once. Its host name stays what it is: programs inside know it."""
+        async with self._held(container_id) as sandbox:
+            record = sandbox.record
+            self._check_name_free(changes.name, sandbox)
+            before = record.spec
+            kept = msgspec.structs.replace(before, hostname=raw_plan.hostname(before)) if changes.name else before
+            record.spec = changed_spec(kept, changes)
+            if changes.restart is not None:
+                record.attempts, record.restart_at = 0, None
+            try:
+                self._store.save(record)
+            except OSError as error:
+                record.spec = before
+                raise disk_refused(error) from None
+            self._restarter.look(sandbox)
+        self._touch(sandbox)
+
     async def remove(self, container_id: str, force: bool) -> None:
         async with self._held(container_id) as sandbox:
             record = sandbox.record
@@ -305,6 +360,7 @@ class RawEngine:
             if record.phase == "running" and not force:
                 raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
             was_running = record.phase == "running"
+            self._want(sandbox, False)
             record.phase = "removing"
             if was_running:
                 with contextlib.suppress(OSError):  # a full disk must not keep anyone from making room
@@ -337,15 +393,18 @@ class RawEngine:
         finally:
             os.close(pidfd)
 
-    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+    async def execute(
+        self, container_id: str, argv: tuple[str, ...], timeout: float, namespaces: tuple[str, ...] = ()
+    ) -> ExecResult:
         sandbox = self._find(container_id)
         with self._entering(sandbox) as pidfd:
             place = self._runner.place(sandbox.record, secrets.token_hex(8))
             ended = self._runner.expect_exit(place.run)
             try:
                 spec = sandbox.record.spec
-                plan = raw_plan.exec_plan(spec, place, argv, join_flags(sandbox), raw_exec.STREAMS)
-                owner = sandbox.record.uid_base + raw_plan.ids(spec)[0]
+                flags = raw_exec.chosen_flags(self._policy, join_flags(sandbox), namespaces)
+                plan = raw_plan.exec_plan(spec, place, argv, flags, raw_exec.STREAMS)
+                owner = sandbox.record.uid_base + ids(spec)[0]
                 return await raw_exec.execute(self._runner.keeper, plan, pidfd, argv[0], ended, timeout, owner)
             finally:
                 self._runner.forget_exit(place.run)
@@ -355,7 +414,7 @@ class RawEngine:
         with self._entering(sandbox) as pidfd:
             place, flags = self._runner.place(sandbox.record, secrets.token_hex(8)), join_flags(sandbox)
             spec = sandbox.record.spec
-            screen = identity.OpenTerminal(rows, columns, raw_plan.ids(spec)[0])
+            screen = identity.OpenTerminal(rows, columns, ids(spec)[0])
             plan = raw_plan.exec_plan(spec, place, argv or raw_plan.SHELL, flags, screen)
             return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
 
@@ -382,27 +441,20 @@ class RawEngine:
         self._touch(sandbox)
         return self.read_limits(container_id)
 
-    async def logs(self, container_id: str, tail: int) -> str:
+    async def logs(self, container_id: str, query: LogQuery) -> LogText:
         sandbox = self._find(container_id)
         path = f"{self._store.home(sandbox.record.id)}/log"
-        return await asyncio.to_thread(raw_logs.read_tail, path, tail)
+        return await asyncio.to_thread(raw_logs.read, path, query)
 
     def commands(self, container_id: str) -> list[str]:
         sandbox = self._find(container_id)
-        return self._commands(sandbox.record, self._runner.place(sandbox.record, "run"))
+        return self._runner.describe(sandbox.record)
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """The commands that would make this sandbox; nothing is made. Raises what ``create`` would raise."""
         check_spec(self._policy, spec)
-        raw_plan.check_possible(spec)
-        record = self._new_record(spec, "")
-        return self._commands(record, self._runner.place(record, "run"))
-
-    def _commands(self, record: Record, place: raw_plan.Place) -> list[str]:
-        home = place.home
-        layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
-        plan = raw_plan.launch_plan(record.spec, place)
-        return layers + self._cgroups.describe(self._runner.group(record.id), record.requested) + plan.describe()
+        check_possible(spec)
+        return self._runner.describe(self._new_record(spec, ""))
 
     async def networks(self) -> list[dict[str, Any]]:
         return [dict(network) for network in list_networks(self._runner.network)]
