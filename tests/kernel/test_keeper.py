@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from containers_app.kernel import binds, keeper, plan
+from containers_app.kernel import binds, keeper, plan, rootfs
 from tests.engines.conftest import wait_until
 
 PROGRAM = Path(keeper.__file__)
