@@ -15,10 +15,10 @@ import msgspec
 from . import database, mirror
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied, WorkerUnavailable
 from .models import AuditEntry
-from .spec import ENGINE_NAME, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
+from .spec import ENGINE_NAME, STATES, Changes, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
 from .worker import protocol
-from .worker.protocol import Command, Container, ExecResult, History, Metrics, Stats
+from .worker.protocol import Command, Container, ExecResult, History, LogQuery, LogText, Metrics, Stats
 
 T = TypeVar("T")
 
@@ -208,8 +208,8 @@ async def read_metrics(visitor: Visitor) -> Metrics:
     return await _ask(protocol.ReadMetrics(), Metrics)
 
 
-async def read_logs(visitor: Visitor, reference: str, tail: int) -> str:
-    return await _ask(protocol.ReadLogs((await get_container(visitor, reference)).id, tail=tail), str)
+async def read_logs(visitor: Visitor, reference: str, query: LogQuery) -> LogText:
+    return await _ask(protocol.ReadLogs((await get_container(visitor, reference)).id, query), LogText)
 
 
 async def read_commands(visitor: Visitor, reference: str) -> list[str]:
@@ -308,7 +308,7 @@ async def start_container(visitor: Visitor, reference: str) -> Container:
     return await _act(visitor, "start", container, protocol.StartContainer(container.id))
 
 
-async def stop_container(visitor: Visitor, reference: str, timeout: float = 10.0) -> Container:
+async def stop_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "stop", container, protocol.StopContainer(container.id, timeout))
 
@@ -318,9 +318,15 @@ async def kill_container(visitor: Visitor, reference: str, signal: int = 9) -> C
     return await _act(visitor, "kill", container, protocol.KillContainer(container.id, signal), f"signal {signal}")
 
 
-async def restart_container(visitor: Visitor, reference: str, timeout: float = 10.0) -> Container:
+async def restart_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "restart", container, protocol.RestartContainer(container.id, timeout))
+
+
+async def update_container(visitor: Visitor, reference: str, changes: Changes) -> Container:
+    container = await get_container(visitor, reference, to="operate")
+    told = {name: value for name, value in msgspec.to_builtins(changes).items() if value is not None}
+    return await _act(visitor, "update", container, protocol.UpdateContainer(container.id, changes), str(told))
 
 
 async def pause_container(visitor: Visitor, reference: str) -> Container:
@@ -352,13 +358,25 @@ async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges)
     return readings
 
 
-async def execute_command(visitor: Visitor, reference: str, argv: tuple[str, ...], timeout: float = 60.0) -> ExecResult:
+async def execute_command(
+    visitor: Visitor, reference: str, argv: tuple[str, ...], timeout: float = 60.0, namespaces: tuple[str, ...] = ()
+) -> ExecResult:
+    """``namespaces``: only these of the container's; () is all. Without "mnt" the program is the host's, and staff's to start."""
     _check_program(argv)
     if not 0 < timeout <= LONGEST_EXEC:
         raise InvalidInput(f"timeout is from 0 to {LONGEST_EXEC:.0f} seconds.", hint="Leave it out for 60.")
+    if namespaces and "mnt" not in namespaces:
+        staff_only(visitor, "Running the host's programs in a container's namespaces")
     container = await get_container(visitor, reference, to="operate")
     await audit(visitor, "execute", target_of(container), " ".join(argv))
-    return await _ask(protocol.ExecuteCommand(container.id, argv, timeout), ExecResult)
+    return await _ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
+
+
+async def add_process(visitor: Visitor, reference: str, pid: int, to: tuple[str, ...]) -> Container:
+    """A process of the host goes into the container's control groups, and ends with it."""
+    staff_only(visitor, "Moving processes of the host")
+    container = await get_container(visitor, reference, to="operate")
+    return await _act(visitor, "add process", container, protocol.AddProcess(container.id, pid, to), f"{pid}")
 
 
 def _check_program(argv: tuple[str, ...]) -> None:

@@ -10,8 +10,8 @@ import msgspec
 from .. import mirror, services
 from ..errors import InvalidInput
 from ..responses import Encoded
-from ..spec import ContainerSpec, LimitReading, parse_container, parse_limits
-from ..worker.protocol import Container, ExecResult
+from ..spec import Changes, ContainerSpec, LimitReading, parse_changes, parse_container, parse_limits
+from ..worker.protocol import Container, ExecResult, LogQuery
 from . import shapes
 from .border import read_cursor, write_cursor
 from .route import Call, Route
@@ -60,6 +60,10 @@ async def restart_container(call: Call) -> object:
     return await services.restart_container(call.visitor, call.path["id"], patience(call.body.timeout))
 
 
+async def update_container(call: Call) -> object:
+    return await services.update_container(call.visitor, call.path["id"], call.body)
+
+
 async def pause_container(call: Call) -> object:
     return await services.pause_container(call.visitor, call.path["id"])
 
@@ -77,7 +81,12 @@ async def update_limits(call: Call) -> object:
 
 
 async def execute_command(call: Call) -> object:
-    return await services.execute_command(call.visitor, call.path["id"], call.body.argv, call.body.timeout)
+    body: shapes.ExecBody = call.body
+    return await services.execute_command(call.visitor, call.path["id"], body.argv, body.timeout, body.namespaces)
+
+
+async def add_process(call: Call) -> object:
+    return await services.add_process(call.visitor, call.path["id"], call.body.pid, call.body.to)
 
 
 async def read_processes(call: Call) -> object:
@@ -101,8 +110,10 @@ async def read_history(call: Call) -> object:
 
 
 async def read_logs(call: Call) -> object:
-    tail = min(within(call.query.tail, 1, "tail"), 100_000)
-    return {"text": await services.read_logs(call.visitor, call.path["id"], tail)}
+    asked: shapes.LogsQuery = call.query
+    tail = min(within(asked.tail, 1, "tail"), 100_000)
+    query = LogQuery(tail, asked.after, asked.timestamps, asked.since)
+    return await services.read_logs(call.visitor, call.path["id"], query)
 
 
 async def read_commands(call: Call) -> object:
@@ -119,9 +130,9 @@ def within(number: int, least: int, name: str, most: int = 1 << 53) -> int:
     return number
 
 
-def patience(timeout: float) -> float:
-    if not 0 <= timeout <= 300:
-        raise InvalidInput("timeout is from 0 to 300 seconds.", hint="Leave it out for 10.")
+def patience(timeout: float | None) -> float | None:
+    if timeout is not None and not 0 <= timeout <= 300:
+        raise InvalidInput("timeout is from 0 to 300 seconds.", hint="Leave it out for the container's own.")
     return timeout
 
 
@@ -161,9 +172,12 @@ ROUTES = (
         parse=parse_container,
     ),
     Route("GET", ID, get_container, "Read a container", Container),
+    Route(
+        "PATCH", ID, update_container, "Rename it, change its restart policy or labels", Container, Changes, parse=parse_changes
+    ),
     Route("DELETE", ID, remove_container, "Remove a container", query=shapes.RemoveQuery, status=204),
     Route("POST", ID + "/start", start_container, "Start", Container, shapes.NoBody),
-    Route("POST", ID + "/stop", stop_container, "Stop: SIGTERM, then SIGKILL", Container, shapes.TimeoutBody),
+    Route("POST", ID + "/stop", stop_container, "Stop: its stop signal, then SIGKILL", Container, shapes.TimeoutBody),
     Route("POST", ID + "/kill", kill_container, "Send a signal", Container, shapes.KillBody),
     Route("POST", ID + "/restart", restart_container, "Stop and start", Container, shapes.TimeoutBody),
     Route("POST", ID + "/pause", pause_container, "Freeze its processes", Container, shapes.NoBody),
@@ -179,6 +193,7 @@ ROUTES = (
         parse=parse_limits,
     ),
     Route("POST", ID + "/exec", execute_command, "Run a command inside", ExecResult, shapes.ExecBody),
+    Route("POST", ID + "/processes", add_process, "Put a process of the host into its control groups", Container, shapes.AddBody),
     Route("GET", ID + "/processes", read_processes, "List its processes", shapes.Processes),
     Route("GET", ID + "/namespaces", read_namespaces, "List its namespaces, and who shares them", shapes.NamespaceList),
     Route("GET", ID + "/mounts", read_mounts, "List what is mounted inside, as its kernel has it", shapes.Mounts),

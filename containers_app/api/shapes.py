@@ -18,7 +18,7 @@ class NoBody(Body, frozen=True): ...
 
 
 class TimeoutBody(Body, frozen=True):
-    timeout: float = 10.0  # seconds until SIGKILL
+    timeout: float | None = None  # seconds until SIGKILL; left out: the container's own
 
 
 class KillBody(Body, frozen=True):
@@ -26,8 +26,16 @@ class KillBody(Body, frozen=True):
 
 
 class ExecBody(Body, frozen=True):
+    """``namespaces`` joins only these of the container's (and its user namespace): without "mnt" the program is the host's."""
+
     argv: tuple[str, ...]
     timeout: float = 60.0  # seconds
+    namespaces: tuple[str, ...] = ()  # [] is all
+
+
+class AddBody(Body, frozen=True):
+    pid: int  # on the host
+    to: tuple[str, ...] = ("cgroup",)  # the kernel lets nobody put a running process into namespaces
 
 
 class TerminalBody(Body, frozen=True):
@@ -65,6 +73,9 @@ class HistoryQuery(msgspec.Struct, frozen=True):
 
 class LogsQuery(msgspec.Struct, frozen=True):
     tail: int = 1000  # lines
+    after: str = ""  # the "next" of an earlier answer: what has come since, instead of the last lines
+    timestamps: bool = False
+    since: float = 0.0  # Unix seconds: lines that came later
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
@@ -219,7 +230,15 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Logs(msgspec.Struct, frozen=True):
+    """Both streams as they were written. ``next`` goes into the next call's ``after``.
+
+    With timestamps each line begins with its time, RFC 3339. Docker's are to the nanosecond. A sandbox writes straight into
+    its log, so a line's time there is that of the last write in the second in which it came: never too early, and late by less
+    than a second (by more where the keeper was down).
+    """
+
     text: str
+    next: str
 
 
 class Commands(msgspec.Struct, frozen=True):

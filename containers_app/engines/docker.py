@@ -22,9 +22,9 @@ from weakref import WeakValueDictionary
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
-from ..spec import LIMITS, ContainerSpec, LimitChanges, LimitReading
-from . import docker_command, docker_enter, docker_exec, docker_limits, docker_spec, docker_view
-from .base import Archive, Changed, Container, EngineStatus, ExecResult, Terminal
+from ..spec import LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading
+from . import docker_command, docker_enter, docker_exec, docker_limits, docker_logs, docker_spec, docker_view
+from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_images import DockerImages
 from .docker_list import DockerList
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 SLOW_SECONDS = 60.0  # for what makes or removes files, or starts a program
 STOP_MARGIN = 15.0  # seconds beyond a stop's own time-out
 PACK_SECONDS = 600.0  # until the first byte of an archive
-MAX_LOG = 1 << 20  # bytes of log that are handed on
-MAX_TAIL = 10_000  # lines
 
 
 class DockerEngine:
@@ -133,19 +131,36 @@ class DockerEngine:
             raise Conflict(f"{container.name} is running already.", hint="Restart it to start it anew.")
         await self._act(container.id, lambda sdk: sdk.start(container.id), SLOW_SECONDS)
 
-    async def stop(self, container_id: str, timeout: float) -> None:
+    async def stop(self, container_id: str, timeout: float | None) -> None:
         container = self._running(container_id, "stopped", paused_too=True)
-        await self._act(container.id, lambda sdk: sdk.stop(container.id, timeout=round(timeout)), timeout + STOP_MARGIN)
+        seconds = self._patience(container.id, timeout)
+        await self._act(container.id, lambda sdk: sdk.stop(container.id, timeout=seconds), seconds + STOP_MARGIN)
+
+    def _patience(self, container_id: str, timeout: float | None) -> int:
+        """In whole seconds, as the daemon counts; without one the container's own, else 10."""
+        own = self._list.find(container_id).config.get("StopTimeout")
+        return round(timeout) if timeout is not None else 10 if own is None else int(own)
 
     async def kill(self, container_id: str, signal: int) -> None:
         container = self._running(container_id, "killed", paused_too=True)
         await self._act(container.id, lambda sdk: sdk.kill(container.id, signal=signal))
 
-    async def restart(self, container_id: str, timeout: float) -> None:
+    async def restart(self, container_id: str, timeout: float | None) -> None:
         container = self._live(container_id)
+        seconds = self._patience(container.id, timeout)
         await self._act(
-            container.id, lambda sdk: sdk.restart(container.id, timeout=round(timeout)), timeout + STOP_MARGIN + SLOW_SECONDS
+            container.id, lambda sdk: sdk.restart(container.id, timeout=seconds), seconds + STOP_MARGIN + SLOW_SECONDS
         )
+
+    async def update(self, container_id: str, changes: Changes) -> None:
+        container = self._live(container_id)
+        if changes.labels is not None and dict(changes.labels) != container.labels:
+            raise Unsupported("Docker's labels are for good.", hint="Make the container anew with other labels.")
+        if changes.restart is not None:
+            policy = {"Name": changes.restart.policy, "MaximumRetryCount": changes.restart.retries}
+            await self._act(container.id, lambda sdk: sdk.update_container(container.id, restart_policy=policy))
+        if changes.name is not None and changes.name != container.name:
+            await self._act(container.id, lambda sdk: sdk.rename(container.id, changes.name))
 
     async def pause(self, container_id: str) -> None:
         container = self._running(container_id, "paused")
@@ -174,7 +189,14 @@ class DockerEngine:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+    async def execute(
+        self, container_id: str, argv: tuple[str, ...], timeout: float, namespaces: tuple[str, ...] = ()
+    ) -> ExecResult:
+        if namespaces:
+            raise Unsupported(
+                "Docker starts programs in all of a container's namespaces.",
+                hint="Make a sandbox that joins those that are wanted, for example of the image host.",
+            )
         container = self._running(container_id, "entered")
         try:
             return await self._entrance.execute(self._list.find(container.id), argv, timeout)
@@ -190,12 +212,9 @@ class DockerEngine:
             log.info("%s is entered through Docker: %s", container.name, reason)
         return await docker_exec.open_terminal(self._client, self._hang_ups, container.id, argv, rows, columns)
 
-    async def logs(self, container_id: str, tail: int) -> str:
-        """The last ``tail`` lines of stdout and stderr, at most 1 MiB."""
+    async def logs(self, container_id: str, query: LogQuery) -> LogText:
         container = self._live(container_id)
-        lines = max(0, min(tail, MAX_TAIL))
-        data: bytes = await self._client.call(lambda sdk: sdk.logs(container.id, tail=lines))
-        return data[-MAX_LOG:].decode(errors="replace")
+        return await docker_logs.read(self._client, container.id, query)
 
     def commands(self, container_id: str) -> list[str]:
         seen = self._list.find(container_id)

@@ -58,6 +58,10 @@ class Allow:
     seccomp_off: bool = False
     ports: tuple[str, ...] = ("1024-65535",)  # ports of the host that may be published, each "FIRST-LAST" or one
     port_addresses: tuple[str, ...] = ("0.0.0.0/0", "::/0")  # networks of host addresses that they may be published on
+    oom_score_below_zero: bool = False  # programs that the kernel spares when memory is short, at others' cost
+    shared_mounts: bool = False  # what a sandbox mounts below such a bind appears on the host
+    id_maps: tuple[str, ...] = ()  # ids outside of [uids] that a map may lead to: "1000" or "1000-1999"
+    add_process: bool = True  # staff may move processes of the host into a sandbox's control group
     host_image: bool = False  # sandboxes that see the host's own programs and settings (kernel/host_image.py)
     import_paths: tuple[str, ...] = ()  # host directories; they and what is in them may become images
     registries: tuple[str, ...] = ("docker.io", "ghcr.io", "quay.io")  # that images may be fetched from, by https
@@ -76,11 +80,23 @@ class Allow:
             raise ValueError(f"allow.ports: the range from {bad[0]} is not one within 1 to 65535")
         for text in self.port_addresses:
             ipaddress.ip_network(text)  # ValueError says what is wrong with it
+        self.id_ranges()
 
     def port_ranges(self) -> list[tuple[int, int]]:
         """(first, last) of each."""
         pairs = (text.partition("-") for text in self.ports)
         return [(int(first), int(last or first)) for first, _, last in pairs]
+
+    def id_ranges(self) -> list[tuple[int, int]]:
+        """(first, count) of ``id_maps``. ValueError when one is no range of ids."""
+        ranges = []
+        for text in self.id_maps:
+            first, dash, last = text.partition("-")
+            last = last if dash else first
+            if not (text.isascii() and first.isdigit() and last.isdigit() and int(first) <= int(last) < (1 << 32) - 1):
+                raise ValueError(f"allow.id_maps: {text} is not an id or a range of ids such as 1000-1999")
+            ranges.append((int(first), int(last) - int(first) + 1))
+        return ranges
 
 
 @dataclass(frozen=True)
@@ -304,6 +320,34 @@ def check_capabilities(policy: Policy, spec: ContainerSpec) -> None:
         )
 
 
+def check_oom_score(policy: Policy, spec: ContainerSpec) -> None:
+    if spec.oom_score_adj < 0 and not policy.allow.oom_score_below_zero:
+        raise PolicyRefused(
+            "This host does not let containers be spared when its memory is short.",
+            hint="Set oom_score_adj to 0 or more, or ask root to set oom_score_below_zero in policy.toml.",
+        )
+
+
+def check_id_map(policy: Policy, spec: ContainerSpec) -> None:
+    """Each line must lead into one range: the sandboxes' own, or one that root has listed."""
+    ranges = [(policy.uids.base, policy.uids.count), *policy.allow.id_ranges()]
+    for line in spec.id_map:
+        if not any(first <= line.outside and line.outside + line.count <= first + count for first, count in ranges):
+            wanted = f"{line.outside}-{line.outside + line.count - 1}"
+            raise PolicyRefused(
+                f"This host does not lend containers the ids {wanted}.",
+                hint=f"Its own range begins at {policy.uids.base}; or ask root to add {wanted} to id_maps in policy.toml.",
+            )
+
+
+def check_shared_mounts(policy: Policy, spec: ContainerSpec) -> None:
+    if any(mount.propagation == "shared" for mount in spec.mounts) and not policy.allow.shared_mounts:
+        raise PolicyRefused(
+            "This host does not take over what containers mount.",
+            hint='Make the mount\'s propagation "slave", or ask root to set shared_mounts in policy.toml.',
+        )
+
+
 def check_seccomp(policy: Policy, spec: ContainerSpec) -> None:
     if spec.security.seccomp == "off" and not policy.allow.seccomp_off:
         raise PolicyRefused(
@@ -333,7 +377,7 @@ def check_limit(name: str, value: LimitValue | None, largest: float) -> None:
 
 POLICY_CHECKS: tuple[Callable[[Policy, ContainerSpec], None], ...] = (
     check_user_namespace, check_host_namespaces, check_host_files, check_namespace_paths, check_bind_paths, check_capabilities,
-    check_seccomp, check_published_ports, check_largest_limits,
+    check_seccomp, check_published_ports, check_oom_score, check_id_map, check_shared_mounts, check_largest_limits,
 )  # fmt: skip
 
 

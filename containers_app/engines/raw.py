@@ -24,22 +24,25 @@ from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
 from ..spec import ContainerSpec, LimitChanges, LimitReading
-from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
-from .base import Archive, Changed, Container, EngineStatus, ExecResult
+from . import raw_exec, raw_images, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
+from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText
 from .image_process import Told
 from .policy import Policy, check_spec
+from .raw_actions import Actions
+from .raw_checks import check_possible, ids
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_network import Wire
 from .raw_removal import group_names
-from .raw_run import Runner, Sandbox, disk_refused, join_flags, send
+from .raw_restarter import Restarter
+from .raw_run import Runner, Sandbox, disk_refused, join_flags
 from .raw_store import Record, Store
 from .toolbox import Toolboxes
 
 log = logging.getLogger(__name__)
 
 
-class RawEngine:
+class RawEngine(Actions):
     name = "raw"
 
     def __init__(self, *, node: str, tag: str, data: str, run: str, policy: Policy, cgroups: Cgroups, resolve: Resolve) -> None:
@@ -55,10 +58,11 @@ class RawEngine:
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
         self.wire = Wire(tag, data, policy, self._records)
         self._runner = Runner(
-            tag=tag, run=run, image_directory=self._images, store=self._store,
-            cgroups=cgroups, joiner=self._joiner, wire=self.wire, ended=self._touch,
+            tag=tag, run=run, image_directory=self._images, store=self._store, cgroups=cgroups, joiner=self._joiner,
+            wire=self.wire, init=raw_init.find(data), ended=self._ended,
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
+        self._restarter = Restarter(self._launch_again, self._touch)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,6 +94,9 @@ class RawEngine:
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
+                if raw_restart.due_at_boot(record):
+                    record.wanted, record.restart_at = True, 0.0
+                self._restarter.look(sandbox)
         await self.wire.assert_rules()
 
     def _undo(self, sandbox_id: str) -> None:
@@ -99,6 +106,7 @@ class RawEngine:
     async def close(self) -> None:
         """Leave every sandbox running."""
         await self.toolboxes.close()
+        await self._restarter.close()
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._runner.close()
@@ -150,11 +158,15 @@ class RawEngine:
         sandbox.cached = None
         self._changed(sandbox.record.id)
 
+    def _ended(self, sandbox: Sandbox) -> None:
+        self._restarter.look(sandbox)
+        self._touch(sandbox)
+
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         check_spec(self._policy, spec)
-        raw_plan.check_possible(spec)
+        check_possible(spec)
         image = images.get_image(self._images, spec.image)
         spec = raw_making.with_defaults(spec, image)
         self._check_name_free(spec.name)
@@ -232,8 +244,8 @@ class RawEngine:
         self._runner.spawn(self.images_of.export(view, writing))
         return Archive(reading)
 
-    def _check_name_free(self, name: str) -> None:
-        if any(record.spec.name == name for record in self._records()):
+    def _check_name_free(self, name: str | None, but: Sandbox | None = None) -> None:
+        if any(record.spec.name == name for record in self._records() if but is None or record is not but.record):
             raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
@@ -246,78 +258,6 @@ class RawEngine:
             assert self.wire.networks is not None
             record.attachment = self.wire.networks.attachment(raw_making.addresses(self._records()), record.spec.network)
         await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
-
-    # ── actions ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def start(self, container_id: str) -> None:
-        async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
-            if sandbox.record.phase == "running":
-                raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
-            await self._launch(sandbox)
-        self._touch(sandbox)
-
-    async def stop(self, container_id: str, timeout: float) -> None:
-        async with self._held(container_id) as sandbox:
-            self._must_run(sandbox, "stopped", paused_too=True)
-            await self._runner.stop(sandbox, timeout)
-
-    async def kill(self, container_id: str, signal: int) -> None:
-        async with self._held(container_id) as sandbox:
-            self._must_run(sandbox, "signalled", paused_too=True)
-            if signal == 9:
-                await self._runner.kill(sandbox)
-            else:
-                send(sandbox.pidfd, signal)
-
-    async def restart(self, container_id: str, timeout: float) -> None:
-        async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
-            if sandbox.record.phase == "running":
-                await self._runner.stop(sandbox, timeout)
-            await self._launch(sandbox)
-        self._touch(sandbox)
-
-    async def pause(self, container_id: str) -> None:
-        await self._freeze(container_id, True)
-
-    async def resume(self, container_id: str) -> None:
-        await self._freeze(container_id, False)
-
-    async def _freeze(self, container_id: str, paused: bool) -> None:
-        async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
-            self._must_run(sandbox, "paused" if paused else "resumed", paused_too=True)
-            if sandbox.record.paused == paused:
-                state = "paused" if paused else "running"
-                raise Conflict(f"{sandbox.record.spec.name} is {state} already.")
-            await asyncio.to_thread(self._cgroups.freeze if paused else self._cgroups.thaw, sandbox.paths)
-            sandbox.record.paused = paused
-            self._store.save(sandbox.record)
-        self._touch(sandbox)
-
-    async def remove(self, container_id: str, force: bool) -> None:
-        async with self._held(container_id) as sandbox:
-            record = sandbox.record
-            raw_images.check_free(sandbox)
-            if record.phase == "running" and not force:
-                raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
-            was_running = record.phase == "running"
-            record.phase = "removing"
-            if was_running:
-                with contextlib.suppress(OSError):  # a full disk must not keep anyone from making room
-                    self._store.save(record)
-                await self._runner.kill(sandbox)
-            await asyncio.to_thread(self._store.remove, record.id)
-            self._sandboxes.pop(record.id, None)
-        self._changed(record.id)
-
-    def _must_run(self, sandbox: Sandbox, action: str, *, paused_too: bool = False) -> None:
-        state = raw_view.state(sandbox.record)
-        if state == "running" or (paused_too and state == "paused"):
-            return
-        hint = "Resume it first." if state == "paused" else "Start it first."
-        raise Conflict(f"{sandbox.record.spec.name} is {state} and can't be {action}.", hint=hint)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -335,15 +275,18 @@ class RawEngine:
         finally:
             os.close(pidfd)
 
-    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+    async def execute(
+        self, container_id: str, argv: tuple[str, ...], timeout: float, namespaces: tuple[str, ...] = ()
+    ) -> ExecResult:
         sandbox = self._find(container_id)
         with self._entering(sandbox) as pidfd:
             place = self._runner.place(sandbox.record, secrets.token_hex(8))
             ended = self._runner.expect_exit(place.run)
             try:
                 spec = sandbox.record.spec
-                plan = raw_plan.exec_plan(spec, place, argv, join_flags(sandbox), raw_exec.STREAMS)
-                owner = sandbox.record.uid_base + raw_plan.ids(spec)[0]
+                flags = raw_exec.chosen_flags(self._policy, join_flags(sandbox), namespaces)
+                plan = raw_plan.exec_plan(spec, place, argv, flags, raw_exec.STREAMS)
+                owner = sandbox.record.uid_base + ids(spec)[0]
                 return await raw_exec.execute(self._runner.keeper, plan, pidfd, argv[0], ended, timeout, owner)
             finally:
                 self._runner.forget_exit(place.run)
@@ -353,7 +296,7 @@ class RawEngine:
         with self._entering(sandbox) as pidfd:
             place, flags = self._runner.place(sandbox.record, secrets.token_hex(8)), join_flags(sandbox)
             spec = sandbox.record.spec
-            screen = identity.OpenTerminal(rows, columns, raw_plan.ids(spec)[0])
+            screen = identity.OpenTerminal(rows, columns, ids(spec)[0])
             plan = raw_plan.exec_plan(spec, place, argv or raw_plan.SHELL, flags, screen)
             return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
 
@@ -383,28 +326,20 @@ class RawEngine:
         self._touch(sandbox)
         return self.read_limits(container_id)
 
-    async def logs(self, container_id: str, tail: int) -> str:
+    async def logs(self, container_id: str, query: LogQuery) -> LogText:
         sandbox = self._find(container_id)
         path = f"{self._store.home(sandbox.record.id)}/log"
-        return await asyncio.to_thread(raw_logs.read_tail, path, tail)
+        return await asyncio.to_thread(raw_logs.read, path, query)
 
     def commands(self, container_id: str) -> list[str]:
         sandbox = self._find(container_id)
-        return self._commands(sandbox.record, self._runner.place(sandbox.record, "run"))
+        return self._runner.describe(sandbox.record)
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """The commands that would make this sandbox; nothing is made. Raises what ``create`` would raise."""
         check_spec(self._policy, spec)
-        raw_plan.check_possible(spec)
-        record = self._new_record(spec, "")
-        return self._commands(record, self._runner.place(record, "run"))
-
-    def _commands(self, record: Record, place: raw_plan.Place) -> list[str]:
-        home = place.home
-        layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
-        plan = raw_plan.launch_plan(record.spec, place)
-        groups = self._cgroups.describe(self._runner.group(record.id), record.requested)
-        return layers + groups + plan.describe() + self.wire.describe(record)
+        check_possible(spec)
+        return self._runner.describe(self._new_record(spec, ""))
 
     async def networks(self) -> list[dict[str, Any]]:
         return self.wire.list_networks()

@@ -11,11 +11,13 @@ import struct
 import termios
 from collections.abc import AsyncIterator
 
-from ..errors import KernelRefused
+from ..errors import KernelRefused, PolicyRefused
 from ..kernel import identity
+from ..kernel import syscalls as sc
 from ..kernel.plan import Plan
 from .base import ExecResult
 from .keeper_client import Exit, KeeperClient
+from .policy import Policy
 
 MAX_OUTPUT = 1 << 20  # bytes of each stream that are kept; the rest is read and dropped, so that the program goes on
 STREAMS = identity.UseStreams(1, False)  # what follows the pidfd: input, output, error
@@ -29,6 +31,21 @@ class RawTerminal:
 
     async def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+
+def chosen_flags(policy: Policy, flags: int, namespaces: tuple[str, ...]) -> int:
+    """Those of ``flags`` to join. The user namespace is always one of them: it bounds what the program may do elsewhere."""
+    if not namespaces:
+        return flags
+    wanted = sc.CLONE_NEWUSER
+    for kind in namespaces:
+        wanted |= sc.CLONE_FLAGS[kind]
+    if flags & sc.CLONE_NEWNS and not wanted & sc.CLONE_NEWNS and not policy.allow.host_image:
+        raise PolicyRefused(
+            "Outside of the sandbox's mount namespace a program sees the host's files, which this host does not show.",
+            hint='Add "mnt", or ask root to set host_image in policy.toml.',
+        )
+    return flags & wanted
 
 
 async def open_terminal(keeper: KeeperClient, plan: Plan, pidfd: int) -> RawTerminal:

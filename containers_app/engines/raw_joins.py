@@ -19,6 +19,7 @@ from ..kernel import namespaces, procfs
 from ..spec import ContainerSpec
 from . import raw_plan
 from .policy import UID_RANGE, Policy, check_initial_namespace
+from .raw_checks import REFERENCES
 
 Resolve = Callable[[str], int]  # a container's id or name, in whichever engine → host pid of its first process, 0 if none
 
@@ -138,7 +139,7 @@ def held_addresses(running: Iterable[tuple[ContainerSpec, int]]) -> set[str]:
     """IPv4 addresses in network namespaces that outlive, or may outlive, the sandbox they were given to."""
     held: set[str] = set()
     for spec, pid in running:
-        if pid and spec.namespaces.net.startswith(raw_plan.REFERENCES):
+        if pid and spec.namespaces.net.startswith(REFERENCES):
             with contextlib.suppress(TerrariumError):
                 held.update(procfs.local_addresses(pid))
     return held

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ..errors import InvalidInput, Unsupported
+from ..errors import Conflict, InvalidInput, Unsupported
 from ..kernel import resolver
 from ..kernel.images import Image
 from ..kernel.networks import Networks
@@ -51,15 +51,31 @@ def check_published(spec: ContainerSpec, networks: Networks) -> None:
         )
 
 
+def _own_uid_base(spec: ContainerSpec, others: Iterable[Record]) -> int:
+    """Root's id of a map that the user wrote. Conflict when another sandbox's processes would have the same ids."""
+    for other in others:
+        for line in spec.id_map:
+            for first, count in other.id_ranges():
+                if line.outside < first + count and first < line.outside + line.count:
+                    raise Conflict(
+                        f"{other.spec.name} has the ids from {first} to {first + count - 1}.",
+                        code="ids_taken",
+                        hint="Map to other ids; only sandboxes that share a user namespace share ids.",
+                    )
+    return next(line.outside - line.inside for line in spec.id_map if line.inside == 0)
+
+
 class Maker:
     def __init__(self, node: str, policy: Policy, store: Store, joiner: Joiner) -> None:
         self._node, self._policy, self._store, self._joiner = node, policy, store, joiner
 
     def new_record(self, spec: ContainerSpec, owner: str, others: list[Record], networks: Networks | None) -> Record:
         uid_base = 0
-        if spec.namespaces.user == "private":
+        if spec.id_map:
+            uid_base = _own_uid_base(spec, others)
+        elif spec.namespaces.user == "private":
             uids = self._policy.uids
-            uid_base = free_uid_base(uids.base, uids.count, (other.uid_base for other in others))
+            uid_base = free_uid_base(uids.base, uids.count, (line for other in others for line in other.id_ranges()))
         elif spec.namespaces.user != "host":
             uid_base = self._joined_uid_base(spec, others)
         attachment = None
@@ -76,7 +92,7 @@ class Maker:
         """Another sandbox's ids are known also while it does not run."""
         wanted = spec.namespaces.user.removeprefix("container:")
         for other in others:
-            if wanted in (other.id, other.spec.name) and other.uid_base:
+            if wanted in (other.id, other.spec.name) and other.uid_base and not other.spec.id_map:
                 return other.uid_base
         return self._joiner.uid_base(spec)
 

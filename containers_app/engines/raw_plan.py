@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from ..errors import Unsupported
-from ..kernel import identity, joining, overlay, rootfs, security
+from ..kernel import binds, identity, joining, overlay, rlimits, rootfs, security
+from ..kernel import syscalls as sc
 from ..kernel.network import (
     Attachment,
     describe_inside,
@@ -19,14 +17,15 @@ from ..kernel.network import (
 )
 from ..kernel.operation import Operation
 from ..kernel.plan import Plan
-from ..kernel.seccomp import compile_custom, compile_profile
+from ..kernel.seccomp import compile_profile
 from ..spec import NAMESPACE_TYPES, ContainerSpec
+from .raw_checks import REFERENCES, ids, own_filter
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 JOIN_ORDER = ("net", "ipc", "uts", "cgroup", "time", "pid", "mnt", "user")  # why this order: kernel/joining.py
-REFERENCES = ("container:", "path:")
 
-LOG_FD = 0  # the log is the first descriptor sent with a launch; the namespaces to join follow
+LOG_FD = 0  # the log is the first descriptor sent with a launch; the namespaces to join follow, then the shared mounts
+INIT = "/dev/init"  # where the init program lies inside: a tmpfs of the sandbox's own, so that nothing of the image is needed
 SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")
 
 
@@ -45,67 +44,7 @@ class Place(msgspec.Struct, frozen=True):
     tasks: tuple[str, ...]  # the tasks files of its v1 groups
     host_directories: tuple[str, ...] = ()  # bound read-only, for the image that is the host's own files
     attachment: Attachment | None = None
-
-
-def check_possible(spec: ContainerSpec) -> None:
-    """Combinations that a raw sandbox can't have, each with its cause. Whatever else can be written, the kernel allows."""
-    for check in POSSIBLE_CHECKS:
-        check(spec)
-
-
-def check_mount_namespace(spec: ContainerSpec) -> None:
-    if spec.namespaces.mnt == "host":
-        raise Unsupported(
-            "A sandbox never stands in the host's mount namespace.",
-            hint='Leave "mnt" private; the image "host" shows the host\'s files.',
-        )
-
-
-def check_joined_root(spec: ContainerSpec) -> None:
-    """Who joins a mount namespace sees its files: there is no root, and no mount, of one's own."""
-    if spec.namespaces.mnt.startswith(REFERENCES) and _has_own_files(spec):
-        raise Unsupported(
-            "A sandbox that joins a mount namespace has its files and mounts, and none of its own.",
-            hint='Leave out mounts, read_only_root, masked_paths and read_only_paths, or make "mnt" private.',
-        )
-
-
-def _has_own_files(spec: ContainerSpec) -> bool:
-    security = spec.security
-    return bool(spec.mounts or security.read_only_root or security.masked_paths or security.read_only_paths)
-
-
-def check_seccomp_rules(spec: ContainerSpec) -> None:
-    _own_filter(spec)
-
-
-def check_capability_names(spec: ContainerSpec) -> None:
-    unknown = [name for name in spec.security.capabilities or () if name not in security.CAPABILITIES]
-    if unknown:
-        raise Unsupported(f"There is no capability called {unknown[0]}.", hint="See capabilities(7).")
-
-
-def check_built(spec: ContainerSpec) -> None:
-    """Words that only another engine follows so far: refused, never passed over."""
-    usual = ContainerSpec(name=spec.name)
-    for field in NOT_BUILT:
-        if getattr(spec, field) != getattr(usual, field):
-            raise Unsupported(f"A sandbox has no {field} yet.", hint=f"Leave {field} out.")
-    if any(mount.propagation != "private" for mount in spec.mounts):
-        raise Unsupported("A sandbox's mounts are private.", hint="Leave propagation out.")
-
-
-NOT_BUILT = (
-    "rlimits", "oom_score_adj", "init", "restart", "stop_signal", "stop_timeout", "id_map", "health", "labels",
-)  # fmt: skip
-
-POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
-    check_mount_namespace,
-    check_joined_root,
-    check_capability_names,
-    check_seccomp_rules,
-    check_built,
-)
+    init: str = ""  # the init program on the host, for a spec that asks for one
 
 
 def joined_types(spec: ContainerSpec) -> list[str]:
@@ -115,6 +54,13 @@ def joined_types(spec: ContainerSpec) -> list[str]:
 
 def created_types(spec: ContainerSpec) -> tuple[str, ...]:
     return tuple(kind for kind in NAMESPACE_TYPES if getattr(spec.namespaces, kind) in ("private", "bridge", "none"))
+
+
+def id_lines(spec: ContainerSpec, uid_base: int, count: int) -> tuple[tuple[int, int, int], ...]:
+    """Its own user namespace's map: (first inside, first on the host, how many)."""
+    if spec.id_map:
+        return tuple((line.inside, line.outside, line.count) for line in spec.id_map)
+    return ((0, uid_base, count),)
 
 
 def maps_ids(spec: ContainerSpec) -> bool:
@@ -136,23 +82,12 @@ def hostname(spec: ContainerSpec) -> str:
     return spec.hostname or spec.name.replace("_", "-").strip(".-")[:63] or "sandbox"
 
 
-def ids(spec: ContainerSpec) -> tuple[int, int]:
-    """("1000", "1000:1000") → uid and gid inside; the gid is the uid's where only one is given."""
-    uid, _, gid = spec.user.partition(":")
-    return int(uid), int(gid or uid)
-
-
 def confinement(spec: ContainerSpec) -> security.Confine:
     wanted = spec.security.capabilities
     kept = tuple(sorted(wanted if wanted is not None else security.DEFAULT_CAPABILITIES))
     uid, gid = ids(spec)
     filter_bytes = compile_profile(spec.security.seccomp, kept)
     return security.Confine(uid, gid, kept, spec.security.no_new_privs, filter_bytes)
-
-
-def _own_filter(spec: ContainerSpec) -> bytes:
-    profile = spec.security.seccomp_profile
-    return compile_custom(profile) if profile is not None else b""
 
 
 def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
@@ -168,7 +103,7 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
         cgroup2=place.cgroup2,
         tasks=place.tasks,
         before=tuple(before),
-        parent=(identity.WriteIdMaps(place.uid_base, place.uid_count),) if "user" in created_types(spec) else (),
+        parent=tuple(_parent_steps(spec, place)),
         link=tuple(_link_steps(place)),
         root=tuple(_prepared_mounts(spec, place)) if spec.namespaces.mnt == "private" else (),
         child=tuple(_child_steps(spec, place)),
@@ -197,13 +132,42 @@ def _helper_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     return steps + last
 
 
+def _parent_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
+    maps = [identity.WriteIdMaps(id_lines(spec, place.uid_base, place.uid_count))] if "user" in created_types(spec) else []
+    return [*maps, *_outer_steps(spec)]
+
+
 def _prepared_mounts(spec: ContainerSpec, place: Place) -> list[Operation]:
     home, mapped, read_only = place.home, maps_ids(spec), spec.security.read_only_root
     steps: list[Operation] = [
         overlay.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only)
     ]
-    steps += [rootfs.PrepareBind(directory, True) for directory in place.host_directories]
-    return steps + [rootfs.PrepareBind(mount.source, mount.read_only) for mount in spec.mounts if mount.type == "bind"]
+    steps += [binds.PrepareBind(directory, True) for directory in place.host_directories]
+    steps += [
+        binds.PrepareBind(mount.source, mount.read_only, mount.propagation == "slave")
+        for mount in spec.mounts
+        if mount.type == "bind" and mount.propagation != "shared"
+    ]
+    return [*steps, binds.PrepareBind(place.init, True)] if spec.init else steps
+
+
+def _outer_steps(spec: ContainerSpec) -> list[Operation]:
+    """What only the parent may give a process, the first one and every other."""
+    steps: list[Operation] = []
+    if spec.rlimits:
+        steps.append(rlimits.RaiseRlimits(_rlimit_rows(spec)))
+    if spec.oom_score_adj:
+        steps.append(identity.AdjustOomScore(spec.oom_score_adj))
+    return steps
+
+
+def _inner_steps(spec: ContainerSpec) -> list[Operation]:
+    """The last ones before the program."""
+    return [*([rlimits.SetRlimits(_rlimit_rows(spec))] if spec.rlimits else []), confinement(spec)]
+
+
+def _rlimit_rows(spec: ContainerSpec) -> rlimits.Rows:
+    return tuple((name, limit.soft, limit.hard) for name, limit in sorted(spec.rlimits.items()))
 
 
 def _link_steps(place: Place) -> list[Operation]:
@@ -232,21 +196,27 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
         )
     elif "net" in created:
         steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
-    steps += [identity.UseStreams(LOG_FD, True), confinement(spec)]
-    steps.append(security.RunProgram(spec.command or place.image_command, environment(spec, place), spec.cwd, _own_filter(spec)))
-    return steps
+    command = spec.command or place.image_command
+    if spec.init:
+        command = (INIT, "--", *command)
+    steps += [identity.UseStreams(LOG_FD, True), *_inner_steps(spec)]
+    return [*steps, security.RunProgram(command, environment(spec, place), spec.cwd, own_filter(spec))]
 
 
 def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     """The sandbox's own root. Each namespace is shown by the file system made in it, be it created, joined or the host's."""
     created, viewed = created_types(spec), _viewed_types(spec, place)
     steps: list[Operation] = [rootfs.EnterRoot()]
-    steps += [rootfs.AttachBind(directory, directory) for directory in place.host_directories]
+    steps += [binds.AttachBind(directory, directory) for directory in place.host_directories]
+    shared = LOG_FD + 1 + len(joined_types(spec))
     for mount in spec.mounts:
         if mount.type == "tmpfs":
             steps.append(rootfs.MountTmpfs(mount.target, mount.size))
+        elif mount.propagation == "shared":
+            steps.append(binds.AttachShared(mount.source, mount.target, shared))
+            shared += 1
         else:
-            steps.append(rootfs.AttachBind(mount.source, mount.target))
+            steps.append(binds.AttachBind(mount.source, mount.target))
     # Ours on top of the user's: an image's symbolic link can't bring a mount into /proc (CVE-2019-19921).
     steps.append(joining.AttachView("pid") if "pid" in viewed else rootfs.MountProc("pid" in created))
     steps.append(joining.AttachView("net") if "net" in viewed else rootfs.MountSys("net" in created))
@@ -257,6 +227,8 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps.append(rootfs.MountDev("ipc" in created))
     if "ipc" in viewed:
         steps.append(joining.AttachView("ipc"))
+    if spec.init:
+        steps.append(binds.AttachBind(place.init, INIT, links=False))
     steps.append(rootfs.HidePaths((*security.MASKED_PATHS, *spec.security.masked_paths)))
     steps.append(rootfs.ProtectPaths(security.READ_ONLY_PATHS))
     if spec.security.read_only_paths:
@@ -265,9 +237,15 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
 
 
 def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_flags: int, streams: Operation) -> Plan:
-    """Another program in a running sandbox: descriptor 0 is its first process's pidfd, streams follow."""
+    """Another program in a running sandbox: descriptor 0 is its first process's pidfd, streams follow.
+
+    One that does not join its mount namespace runs from the host's files, and can change none.
+    """
+    outside = spec.namespaces.mnt != "host" and not join_flags & sc.CLONE_NEWNS
+    seal: tuple[Operation, ...] = (joining.SealFiles(),) if outside else ()
+    cwd = "/" if outside else spec.cwd
     become_root: tuple[Operation, ...] = (identity.BecomeRoot(),) if maps_ids(spec) else ()
-    program = security.RunProgram(argv, environment(spec, place), spec.cwd, _own_filter(spec))
+    program = security.RunProgram(argv, environment(spec, place), cwd, own_filter(spec))
     return Plan(
         id=place.id,
         run=place.run,
@@ -275,5 +253,6 @@ def exec_plan(spec: ContainerSpec, place: Place, argv: tuple[str, ...], join_fla
         joins=((0, join_flags),),
         cgroup2=place.cgroup2,
         tasks=place.tasks,
-        child=(*become_root, streams, confinement(spec), program),
+        parent=tuple(_outer_steps(spec)),
+        child=(*become_root, *seal, streams, *_inner_steps(spec), program),
     )

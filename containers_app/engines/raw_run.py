@@ -16,10 +16,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
-from ..kernel import host_image, images, procfs, standing
+from ..kernel import binds, host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
-from . import raw_plan, raw_recover
+from ..spec import Mount, signal_number
+from . import raw_init, raw_plan, raw_recover, raw_restart
 from .base import Container
 from .keeper_client import Exit, KeeperClient
 from .raw_joins import Joiner
@@ -28,6 +29,7 @@ from .raw_store import UIDS_EACH, Ending, Record, Run, Store
 
 log = logging.getLogger(__name__)
 
+INIT_LOOKS = 100  # a hundredth of a second apart
 EXIT_WORD_SECONDS = 1.0  # how long the keeper's word of an exit may take after the pidfd's
 
 
@@ -57,10 +59,11 @@ class Runner:
         cgroups: Cgroups,
         joiner: Joiner,
         wire: Wire,
+        init: str,
         ended: Callable[[Sandbox], None],
     ) -> None:
         self._tag, self._images, self._store, self._cgroups = tag, image_directory, store, cgroups
-        self._joiner, self._ended, self.wire = joiner, ended, wire
+        self._joiner, self._ended, self.wire, self._init = joiner, ended, wire, init
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
@@ -88,8 +91,21 @@ class Runner:
             uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
             tasks=tuple(f"{path}/tasks" for path in v1),
             host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (),
-            attachment=record.attachment,
+            attachment=record.attachment, init=raw_init.required(self._init) if record.spec.init else "",
         )  # fmt: skip
+
+    def describe(self, record: Record) -> list[str]:
+        """The shell commands that a launch amounts to."""
+        place = self.place(record, "run")
+        home = place.home
+        layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
+        plan = raw_plan.launch_plan(record.spec, place)
+        return (
+            layers
+            + self._cgroups.describe(self.group(record.id), record.requested)
+            + plan.describe()
+            + self.wire.describe(record)
+        )
 
     async def launch(self, sandbox: Sandbox, addresses: set[str], make_files: Callable[[], None]) -> None:
         """From ready to running, or back to ready with nothing left. The caller holds the sandbox's lock.
@@ -100,7 +116,7 @@ class Runner:
         """
         record = sandbox.record
         run = Run(secrets.token_hex(8), procfs.boot_id())
-        had = record.ending, record.stopped_by
+        had = record.run, record.ending, record.stopped_by
         record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
 
         def meanwhile() -> None:
@@ -115,6 +131,9 @@ class Runner:
             await self.wire.publish(record)
             spec, joined = self._joiner.open(record.spec, record.uid_base)
             fds += joined
+            for mount in spec.mounts:
+                if mount.propagation == "shared":
+                    fds.append(share(mount))
             plan = raw_plan.launch_plan(spec, self.place(record, run.id))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             fds.insert(raw_plan.LOG_FD, os.open(plan.log, flags, 0o600))
@@ -123,7 +142,7 @@ class Runner:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
             await self.wire.release(record)
-            record.run, record.phase, (record.ending, record.stopped_by) = None, "ready", had
+            record.phase, (record.run, record.ending, record.stopped_by) = "ready", had
             with contextlib.suppress(OSError):
                 self._store.save(record)
             raise
@@ -215,6 +234,7 @@ class Runner:
         if record.run is not None:
             self.forget_exit(record.run.id)
         record.ending, record.paused = ending, False
+        raw_restart.decide(record, ending)
         record.phase = "removing" if record.phase == "removing" else "ready"
         try:
             self._store.save(record)
@@ -256,20 +276,33 @@ class Runner:
 
     # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def stop(self, sandbox: Sandbox, timeout: float) -> None:
+    async def stop(self, sandbox: Sandbox, timeout: float | None) -> None:
+        """``timeout`` None is the sandbox's own."""
         record = sandbox.record
         assert record.run is not None
-        record.stopped_by = "SIGTERM"
+        number = signal_number(record.spec.stop_signal) or signal.SIGTERM
+        record.stopped_by = record.spec.stop_signal
         if self._cgroups.frozen(sandbox.paths):
             self._cgroups.thaw(sandbox.paths)
         # To the first process of a pid namespace a signal without a handler is as good as not sent: no use waiting.
-        if record.spec.namespaces.pid != "private" or _catches(record.run.pid, signal.SIGTERM):
-            send(sandbox.pidfd, signal.SIGTERM)
+        if record.spec.init:
+            await self._init_listens(sandbox)
+        if record.spec.init or record.spec.namespaces.pid != "private" or _catches(record.run.pid, number):
+            send(sandbox.pidfd, number)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(sandbox.ended.wait(), timeout)
+                await asyncio.wait_for(sandbox.ended.wait(), record.spec.stop_timeout if timeout is None else timeout)
                 return
         record.stopped_by = "SIGKILL"
         await self.kill(sandbox)
+
+    @staticmethod
+    async def _init_listens(sandbox: Sandbox) -> None:
+        """It takes signals from before it forks on; a stop may come sooner than that."""
+        run = sandbox.record.run
+        for _ in range(INIT_LOOKS):
+            if run is None or sandbox.ended.is_set() or procfs.read(f"/proc/{run.pid}/task/{run.pid}/children"):
+                return
+            await asyncio.sleep(0.01)
 
     async def kill(self, sandbox: Sandbox) -> None:
         """Everything in its cgroups, frozen or not, and wait until it is tidied up."""
@@ -296,6 +329,14 @@ def send(pidfd: int, number: int) -> None:
 def disk_refused(error: OSError) -> KernelRefused:
     hint = "Make room on the disk that holds the data directory." if error.errno == 28 else "See the worker's log."
     return KernelRefused(f"The sandbox's files can't be written: {error.strerror}.", hint=hint)
+
+
+def share(mount: Mount) -> int:
+    """A copy of a path whose mount is the host's peer: only we, in the host's own mount namespace, can make one."""
+    try:
+        return binds.detached_copy(mount.source, mount.read_only, sc.MS_SHARED, "shared")
+    except OSError as error:
+        raise InvalidInput(f"{mount.source} can't be shared: {error.strerror}.", code="invalid_mount") from None
 
 
 def _catches(pid: int, number: int) -> bool:

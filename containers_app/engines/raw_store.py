@@ -65,6 +65,17 @@ class Record(msgspec.Struct, kw_only=True):
     ending: Ending | None = None
     paused: bool = False
     stopped_by: str = ""  # a signal that we sent on a user's behalf, to tell "stopped" from "killed"
+    wanted: bool = True  # to run: no user has stopped it since a user started it
+    attempts: int = 0  # to restart it, in a row
+    restart_at: float | None = None  # Unix seconds of the next one
+    restart_error: str = ""  # why the last one failed
+    restart_count: int = 0  # since a user started it
+
+    def id_ranges(self) -> list[tuple[int, int]]:
+        """(first, count) of the host's user ids that are this sandbox's; a joined user namespace's too, for its files' sake."""
+        if self.spec.id_map:
+            return [(line.outside, line.count) for line in self.spec.id_map]
+        return [(self.uid_base, UIDS_EACH)] if self.uid_base else []
 
 
 class Store:
@@ -149,10 +160,12 @@ def write_new(path: str, data: bytes, mode: int, owner: int = 0) -> None:
         os.close(fd)
 
 
-def free_uid_base(base: int, count: int, used: Iterable[int]) -> int:
-    """The lowest free range of ids. ``base`` and ``count`` are the policy's, registered in /etc/subuid."""
-    taken = set(used)
-    for candidate in range(base, base + count - UIDS_EACH + 1, UIDS_EACH):
-        if candidate not in taken:
-            return candidate
+def free_uid_base(base: int, count: int, used: Iterable[tuple[int, int]]) -> int:
+    """The lowest free range of ids. ``base`` and ``count``: the policy's, as in /etc/subuid; ``used``: (first, count)."""
+    taken: set[int] = set()
+    for first, many in used:
+        taken.update(range((first - base) // UIDS_EACH, (first - base + many - 1) // UIDS_EACH + 1))
+    for slot in range(count // UIDS_EACH):
+        if slot not in taken:
+            return base + slot * UIDS_EACH
     raise Conflict("Every range of user ids is in use.", hint="Remove a sandbox, or widen [uids] in policy.toml.")

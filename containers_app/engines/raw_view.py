@@ -12,8 +12,9 @@ from ..kernel import confinement, namespaces, security, shaping
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import DEFAULT
 from ..spec import LIMITS, NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
-from . import raw_plan
+from . import raw_isolation, raw_plan, raw_restart
 from .base import Container, NamespaceView
+from .raw_checks import REFERENCES
 from .raw_store import UIDS_EACH, Ending, Record
 
 STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
@@ -25,14 +26,18 @@ def state(record: Record) -> str:
     return "exited" if record.ending is not None else STATE_OF_PHASE[record.phase]
 
 
-def describe_ending(ending: Ending, stopped_by: str, memory: LimitValue | None = None) -> str:
-    """In words, most telling cause first. ``memory`` is the limit that it had, in bytes."""
+def describe_ending(ending: Ending, stopped_by: str, memory: LimitValue | None = None, *, init: bool = False) -> str:
+    """In words, most telling cause first. ``memory`` is the limit that it had, in bytes.
+
+    An ``init`` ends with 128 + the signal that ended its program.
+    """
     if ending.oom_killed:
         return f"OOM killed at {memory / (1 << 20):g} MiB" if isinstance(memory, int) else "OOM killed"
     if ending.code is None:
         return "ended while nobody watched; its exit code is unknown"
-    if ending.signal:
-        name = _signal_name(ending.signal)
+    number = ending.signal or (ending.code - 128 if init and 128 < ending.code <= 192 else 0)
+    if number:
+        name = _signal_name(number)
         return f"stopped with {name}" if stopped_by else f"killed by {name}"
     return "stopped" if stopped_by else f"exited {ending.code}"
 
@@ -49,9 +54,10 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> C
     run, ending = record.run, record.ending
     reason = ""
     if ending is not None and not running:
-        reason = describe_ending(ending, record.stopped_by, record.requested.get("memory"))
+        reason = describe_ending(ending, record.stopped_by, record.requested.get("memory"), init=record.spec.init)
         if ending.signal == signal.SIGKILL and not (ending.oom_killed or record.stopped_by) and _shares_pids(record):
             reason += ", as all in a pid namespace are when its first process ends"
+        reason = "; ".join(filter(None, (reason, raw_restart.describe(record))))
     return Container(
         id=record.id,
         node=record.node,
@@ -71,6 +77,9 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> C
         owner=record.owner,
         hostname=_hostname(record),
         addresses=_addresses(record),
+        labels=record.spec.labels,
+        restart_policy=record.spec.restart.policy,
+        restart_count=record.restart_count,
         user_map=_user_map(record),
         cgroups=paths if running else {},
         ports=record.ports if running else (),
@@ -87,7 +96,7 @@ def _addresses(record: Record) -> tuple[str, ...]:
 
 
 def _shares_pids(record: Record) -> bool:
-    return record.spec.namespaces.pid.startswith(raw_plan.REFERENCES)
+    return record.spec.namespaces.pid.startswith(REFERENCES)
 
 
 def _hostname(record: Record) -> str:
@@ -97,7 +106,10 @@ def _hostname(record: Record) -> str:
 
 
 def _user_map(record: Record) -> str:
-    return f"0 {record.uid_base} {UIDS_EACH}" if record.uid_base else ""  # 0: root inside is root outside
+    """ "" where root inside is root outside."""
+    if not record.uid_base:
+        return ""
+    return ", ".join("{} {} {}".format(*line) for line in raw_plan.id_lines(record.spec, record.uid_base, UIDS_EACH))
 
 
 def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
@@ -147,7 +159,8 @@ def without_link(record: Record) -> dict[str, str]:
 
 def security_facts(record: Record) -> dict[str, Any]:
     """What confines the first process: the kernel's own word where it runs, the spec's where it doesn't."""
-    spec, facts = record.spec, {}
+    spec = record.spec
+    facts: dict[str, Any] = {"isolation": raw_isolation.level(spec), "warnings": raw_isolation.warnings(spec)}
     asked = spec.security.capabilities
     facts["asked"] = {
         "capabilities": sorted(asked if asked is not None else security.DEFAULT_CAPABILITIES),
@@ -158,6 +171,8 @@ def security_facts(record: Record) -> dict[str, Any]:
         "masked_paths": (*security.MASKED_PATHS, *spec.security.masked_paths),
         "read_only_paths": (*security.READ_ONLY_PATHS, *spec.security.read_only_paths),
         "user_map": _user_map(record),
+        "rlimits": {name: [limit.soft, limit.hard] for name, limit in spec.rlimits.items()},
+        "oom_score_adj": spec.oom_score_adj,
     }
     if record.phase == "running" and record.run is not None:
         facts["kernel"] = confinement.read(record.run.pid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import procfs, security
+from . import procfs, rlimits, security
 
 _SECCOMP_MODES = {"0": "off", "1": "strict", "2": "filter"}
 
@@ -23,7 +23,20 @@ def read(pid: int) -> dict[str, Any]:
         "seccomp_filters": int(rows.get("Seccomp_filters", "0")),
         "uid": rows.get("Uid", "").split("\t")[0],
         "lsm": _label(pid),
+        "oom_score_adj": int(procfs.read(f"/proc/{pid}/oom_score_adj") or 0),
+        "rlimits": _rlimits(pid),
     }
+
+
+def _rlimits(pid: int) -> dict[str, list[int | None]]:
+    """Name → [soft, hard], None for unlimited: rlimits.NAMES of the kernel's table. {} when the process is gone."""
+    found: dict[str, list[int | None]] = {}
+    for name in rlimits.NAMES:
+        try:
+            found[name] = [None if value == rlimits.UNLIMITED else value for value in rlimits.read(pid, name)]
+        except ProcessLookupError:
+            return {}
+    return found
 
 
 def _label(pid: int) -> str:

@@ -33,18 +33,22 @@ def write_file(path: str, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WriteIdMaps(Operation):
-    """One range: ids 0 to count-1 inside are ``base`` and up on the host."""
+    """Lines of (first id inside, first id on the host, count), for users and for groups.
 
-    base: int
-    count: int
+    setgroups(2) stays allowed: the groups that it could drop, to get past a file that refuses a group, are the keeper's, and
+    those are let go before anything else (BecomeRoot); then it gives mapped groups only.
+    """
+
+    lines: tuple[tuple[int, int, int], ...]
 
     def execute(self, stage: Stage) -> None:
-        line = f"0 {self.base} {self.count}\n"
-        write_file(f"/proc/{stage.pid}/uid_map", line)
-        write_file(f"/proc/{stage.pid}/gid_map", line)
+        text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in self.lines)
+        write_file(f"/proc/{stage.pid}/uid_map", text)
+        write_file(f"/proc/{stage.pid}/gid_map", text)
 
     def describe(self) -> list[str]:
-        return [f"echo '0 {self.base} {self.count}' | tee /proc/$PID/uid_map > /proc/$PID/gid_map"]
+        text = "\\n".join(f"{inside} {outside} {count}" for inside, outside, count in self.lines)
+        return [f"printf '{text}\\n' | tee /proc/$PID/uid_map > /proc/$PID/gid_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,11 @@ class AdjustOomScore(Operation):
     score: int
 
     def execute(self, stage: Stage) -> None:
-        write_file(f"/proc/{stage.pid}/oom_score_adj", str(self.score))
+        try:
+            write_file(f"/proc/{stage.pid}/oom_score_adj", str(self.score))
+        except PermissionError as error:  # below what this process was given, proc_pid_oom_score_adj(5)
+            text = f"oom_score_adj {self.score} is below the panel's own, and only CAP_SYS_RESOURCE, which it lacks, lowers it"
+            raise OSError(error.errno, text) from None
 
     def describe(self) -> list[str]:
         return [f"echo {self.score} > /proc/$PID/oom_score_adj"]

@@ -120,6 +120,23 @@ class AttachView(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class SealFiles(Operation):
+    """A mount namespace of its own in which all that is mounted is read-only, and nothing gives privileges or devices."""
+
+    def execute(self, stage: Stage) -> None:
+        sc.unshare(sc.CLONE_NEWNS)
+        sc.mount(None, "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        try:
+            sc.mount_setattr(root, set_=sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, recursive=True)
+        finally:
+            os.close(root)
+
+    def describe(self) -> list[str]:
+        return ["unshare --mount && mount -o remount,bind,ro=recursive,nosuid,nodev /"]
+
+
+@dataclass(frozen=True, slots=True)
 class NewTimeNamespace(Operation):
     """Offsets can be written only until the first process enters, and clone3 enters at once: so unshare, write, clone.
 

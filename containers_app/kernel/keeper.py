@@ -3,7 +3,7 @@
     python -I -S keeper.py --run RUN --data DATA
 
 It listens on RUN/keeper.sock (SOCK_SEQPACKET, root only), forks what the launch plans ask for (see plan.py), reaps its
-children, writes how each sandbox ended to that sandbox's exit record, and bounds the logs. It decides nothing.
+children, writes how each sandbox ended to that sandbox's exit record, and bounds and marks the logs. It decides nothing.
 
     worker → keeper  {"seq", "do": "launch", "plan"} + fds      keeper → worker  {"seq", "pid"} + pidfd (+ terminal)
                      {"seq", "do": "go", "launch": its seq}                      nothing; only where the plan has a root
@@ -39,15 +39,14 @@ from containers_app.kernel import syscalls as sc
 from containers_app.kernel.children import SETUP_SECONDS, Child, Launch
 from containers_app.kernel.identity import receive_fds
 from containers_app.kernel.launching import MAX_FDS
+from containers_app.kernel.logs import LOOK_SECONDS, Logs
 from containers_app.kernel.operation import Operation, Stage
 
 MAX_MESSAGE = 1 << 20
-LOG_BOUND = 16 << 20  # bytes; past it the log moves to log.1 and begins anew
-LOG_CHECK_SECONDS = 2.0
 
 
 class Keeper:
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, data: str) -> None:
         self.listener = listener
         self.selector = selectors.EpollSelector()
         self.clients: set[socket.socket] = set()
@@ -56,7 +55,7 @@ class Keeper:
         self.children: dict[int, Child] = {}
         self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.stopping = False
-        self.log_check = 0.0
+        self.logs, self.logs_seen = Logs(data), 0.0
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -68,7 +67,7 @@ class Keeper:
         self.selector.register(wake_read, selectors.EVENT_READ, self._woken)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
         while not self.stopping:
-            waits = 0.0 if self.ready else 0.5 if self.launches else LOG_CHECK_SECONDS
+            waits = 0.0 if self.ready else 0.5 if self.launches else LOOK_SECONDS
             events = self.selector.select(waits)
             for key, _ in events:
                 handler: Callable[[Any], None] = key.data
@@ -76,7 +75,7 @@ class Keeper:
             if self.ready and not events:
                 self._go_on(self.ready.pop(0))
             self._end_stuck_launches()
-            self._bound_logs()
+            self._look_at_logs()
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -204,6 +203,8 @@ class Keeper:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
         self.children[pid] = Child.of(pid, launch.plan)
+        if launch.plan.log:
+            self.logs.watch(launch.plan.log)
         if launch.held and launch.reply_to not in self.clients:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             return
@@ -311,6 +312,8 @@ class Keeper:
                 return  # its end of file comes first; _finish comes back here
             os.waitid(os.P_PID, found.si_pid, os.WEXITED)
             child = self.children.pop(found.si_pid, None)
+            if child is not None and child.log:
+                self.logs.forget(child.log)
             if child is None or child.failed:
                 continue  # a helper, an orphan of a sandbox that shares our pid namespace, or a launch that failed
             number = 0 if found.si_code == os.CLD_EXITED else found.si_status
@@ -321,25 +324,11 @@ class Keeper:
             for client in list(self.clients):
                 self._send(client, {"event": "exited", **record})
 
-    def _bound_logs(self) -> None:
+    def _look_at_logs(self) -> None:
         now = time.monotonic()
-        if now - self.log_check < LOG_CHECK_SECONDS:
-            return
-        self.log_check = now
-        for child in self.children.values():
-            if child.log:
-                with contextlib.suppress(OSError):
-                    if os.stat(child.log).st_size > LOG_BOUND:
-                        _rotate(child.log)
-
-
-def _rotate(path: str) -> None:
-    """Copy and truncate: the writers keep their descriptor, and O_APPEND takes them back to the start."""
-    with open(path, "r+b") as log, open(path + ".1", "wb") as previous:
-        remaining = os.fstat(log.fileno()).st_size
-        while remaining > 0 and (sent := os.sendfile(previous.fileno(), log.fileno(), None, remaining)):
-            remaining -= sent
-        log.truncate(0)
+        if now - self.logs_seen >= LOOK_SECONDS:
+            self.logs_seen = now
+            self.logs.look()
 
 
 def _write_atomically(path: str, text: str) -> None:
@@ -406,7 +395,7 @@ def main(argv: list[str]) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    Keeper(listener).run()
+    Keeper(listener, options["--data"]).run()
     return 0
 
 

@@ -19,7 +19,7 @@ import base64
 import dataclasses
 from typing import Any
 
-from . import identity, joining, overlay, rootfs, security, target
+from . import binds, identity, joining, overlay, rlimits, rootfs, security, target
 from .operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -28,11 +28,11 @@ OPERATIONS: dict[str, type[Operation]] = {
         identity.WriteIdMaps, identity.AdjustOomScore, identity.AttachLink, identity.BecomeRoot,
         identity.TakeRlimits,
         identity.SetHostname, identity.NewCgroupNamespace, identity.QuietIpv6, identity.ConfigureNetwork, identity.OpenTerminal,
-        identity.UseStreams, overlay.PrepareOverlay, rootfs.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
-        rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, rootfs.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
-        rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace,
+        identity.UseStreams, overlay.PrepareOverlay, binds.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
+        rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, binds.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
+        rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace, joining.SealFiles,
         target.PrepareTarget, target.AttachTarget,
-        security.Confine, security.RunProgram,
+        rlimits.RaiseRlimits, rlimits.SetRlimits, binds.AttachShared, security.Confine, security.RunProgram,
     )
 }  # fmt: skip
 

@@ -86,6 +86,12 @@ def start_time(pid: int, proc: str = "/proc") -> int | None:
     return int(found[1][19]) if found else None
 
 
+def is_kernel_thread(pid: int, proc: str = "/proc") -> bool:
+    """PF_KTHREAD of the flags in proc_pid_stat(5); False when it is gone."""
+    found = _stat(pid, proc)
+    return bool(found and int(found[1][6]) & 0x200000)
+
+
 @lru_cache(maxsize=4)
 def boot_time(proc: str = "/proc") -> float:
     """Unix seconds."""

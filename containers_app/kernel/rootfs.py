@@ -108,29 +108,6 @@ def cover_each(stage: Stage, paths: Sequence[str], mount_for: Callable[[int], in
 # ── the parent's side: real root, the host's (the keeper's own) mount namespace ──────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareBind(Operation):
-    """A detached copy of a host path, to be attached inside. The policy has allowed the source."""
-
-    source: str
-    read_only: bool
-
-    def execute(self, stage: Stage) -> None:
-        # No symbolic link at the end: the policy looked at this very path.
-        place = sc.openat2(AT_FDCWD, self.source, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS | sc.RESOLVE_NO_SYMLINKS)
-        try:
-            flags = sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH | sc.AT_RECURSIVE
-            tree = sc.open_tree(place, "", flags)
-        finally:
-            os.close(place)
-        stage.mounts.append(tree)
-        attributes = sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
-        sc.mount_setattr(tree, set_=attributes, recursive=True)
-
-    def describe(self) -> list[str]:
-        return [f"# {self.source} is opened on the host, {'read-only' if self.read_only else 'read-write'}"]
-
-
 # ── the child's side: the new namespaces ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -283,22 +260,6 @@ class MountTmpfs(Operation):
     def describe(self) -> list[str]:
         size = f",size={self.size}" if self.size else ""
         return [f"mount -t tmpfs -o nosuid,nodev,mode=1777{size} tmpfs $ROOT{shlex.quote(self.target)}"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttachBind(Operation):
-    """Attach the next mount that the parent prepared."""
-
-    source: str
-    target: str
-
-    def execute(self, stage: Stage) -> None:
-        mount = stage.mounts.pop(0)
-        kind = "dir" if stat.S_ISDIR(os.fstat(mount).st_mode) else "file"
-        attach(mount, stage, self.target, make=kind, links=True)
-
-    def describe(self) -> list[str]:
-        return [f"mount --bind {shlex.quote(self.source)} $ROOT{shlex.quote(self.target)}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,10 @@ def move_mount(from_fd: int, to_dirfd: int, to_path: str, flags: int = MOVE_MOUN
     _check(_syscall(_NR["move_mount"], from_fd, b"", to_dirfd, _path(to_path), ctypes.c_uint(flags)), "move_mount", to_path)
 
 
-def mount_setattr(fd: int, *, set_: int = 0, clear: int = 0, userns_fd: int = 0, recursive: bool = False) -> None:
-    attributes = struct.pack("=4Q", set_, clear, 0, userns_fd)
+def mount_setattr(
+    fd: int, *, set_: int = 0, clear: int = 0, propagation: int = 0, userns_fd: int = 0, recursive: bool = False
+) -> None:
+    attributes = struct.pack("=4Q", set_, clear, propagation, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _check(_syscall(_NR["mount_setattr"], fd, b"", flags, attributes, ctypes.c_size_t(32)), "mount_setattr")
 

@@ -4,6 +4,7 @@ Everything here is frozen and plain; nothing here touches the machine. ``parse_c
 are the border: raw JSON in, a checked value out, or ``InvalidInput`` with a hint. Sizes are bytes, CPU is cores.
 """
 
+from .changes import *
 from .checks import *
 from .images import *
 from .limits import *

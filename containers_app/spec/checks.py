@@ -14,8 +14,10 @@ from .seccomp import check_profile
 from .words import (
     CLOCKS,
     ENGINE_NAME,
+    MAX_STOP_TIMEOUT,
     MAX_TIME_OFFSET,
     MOUNT_TYPES,
+    NAMESPACE_TYPES,
     NET_MODES,
     PROPAGATIONS,
     PROTOCOLS,
@@ -98,6 +100,14 @@ def check_namespaces(spec: ContainerSpec) -> None:
                 code="invalid_namespace",
                 hint="Modes are " + ", ".join(plain) + ", container:ID and path:/run/....",
             )
+
+
+def check_namespace_types(kinds: tuple[str, ...]) -> None:
+    unknown = [kind for kind in kinds if kind not in NAMESPACE_TYPES]
+    if unknown:
+        raise InvalidInput(
+            f"{shown(unknown[0])} is not a type of namespace.", code="invalid_namespace", hint=", ".join(NAMESPACE_TYPES) + "."
+        )
 
 
 def check_time_offsets(spec: ContainerSpec) -> None:
@@ -202,7 +212,7 @@ def check_restart(spec: ContainerSpec) -> None:
 def check_stop(spec: ContainerSpec) -> None:
     if signal_number(spec.stop_signal) is None:
         raise InvalidInput(f"{shown(spec.stop_signal)} is not a signal.", hint="For example TERM, INT or QUIT.")
-    if not 0 <= spec.stop_timeout <= 3600:
+    if not 0 <= spec.stop_timeout <= MAX_STOP_TIMEOUT:
         raise InvalidInput("stop_timeout is from 0 to 3600 seconds.")
 
 

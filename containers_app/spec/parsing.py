@@ -32,11 +32,11 @@ def parse_container(raw: object) -> ContainerSpec:
     try:
         spec = msgspec.convert(fields, ContainerSpec)
     except msgspec.ValidationError as error:
-        raise InvalidInput(_sentence(str(error)), hint="See /api/v1/openapi.json for the fields and their types.") from None
+        raise InvalidInput(sentence(str(error)), hint="See /api/v1/openapi.json for the fields and their types.") from None
     for check in CONTAINER_CHECKS:
         check(spec)
     return spec
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."

@@ -22,6 +22,7 @@ RLIMITS = (
     "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime",
     "sigpending", "stack",
 )  # fmt: skip
+MAX_STOP_TIMEOUT = 3600.0  # seconds
 UNLIMITED = -1  # of an rlimit
 STATES = ("created", "running", "paused", "exited", "unknown")
 

@@ -104,7 +104,7 @@ async def serve(options: argparse.Namespace) -> None:
     registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler, history))
     live.open(registry)
     await registry.open()
-    worker = Worker(options.node, rules, registry, live, history, cgroups)
+    worker = Worker(options.node, rules, registry, live, history, cgroups, str(options.run))
     server = Server(web / "worker.sock", options.node, rules.admits, lambda command: handle(worker, command), live)
     web.mkdir(mode=0o750, exist_ok=True)
     server.open(group_of(options.web_uid))

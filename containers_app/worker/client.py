@@ -25,6 +25,7 @@ import msgspec
 
 from .. import errors
 from ..errors import TerrariumError, WorkerUnavailable
+from ..spec import MAX_STOP_TIMEOUT
 from . import protocol
 from .protocol import Command, Failure, FromWorker, Hello, Push, Reply, Request
 
@@ -357,6 +358,8 @@ async def _connect(path: str, pushed: Callable[[Push], None] | None) -> _Link:
 def _patience(command: Command, beyond: float | None = None) -> float:
     """Seconds to wait for the answer. A time-out that makes no sense is the worker's to refuse."""
     own = getattr(command, "timeout", 0.0)
+    if own is None:  # the container's own, which only the worker knows
+        own = MAX_STOP_TIMEOUT
     return (ANSWER_TIMEOUT if beyond is None else beyond) + (own if 0 <= own < 1e6 else 0.0)
 
 

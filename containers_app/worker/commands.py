@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,13 @@ import msgspec
 
 from .. import spec as specs
 from ..engines import policy as policies
-from ..engines.base import Container, Engine, Listing, Terminal
+from ..engines.base import Container, Engine, Listing, LogText, Terminal
 from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel import mountinfo
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import docker_commands, image_commands, inspection, metrics, neighbours, network_commands, protocol
+from . import adding, docker_commands, image_commands, inspection, metrics, neighbours, network_commands, protocol
 from .history import History
 from .jobs import Jobs
 from .live import Live
@@ -52,6 +52,7 @@ class Worker:
     live: Live
     history: History
     cgroups: Cgroups
+    run: str = ""  # the directory of the panel's own sockets and pid files
     terminals: dict[str, Terminal] = field(default_factory=dict)  # those whose holder can't size them itself
     names: set[str] = field(default_factory=set)  # of containers being made
     jobs: Jobs = field(init=False)
@@ -145,7 +146,7 @@ async def start_container(worker: Worker, command: protocol.StartContainer) -> C
 
 async def stop_container(worker: Worker, command: protocol.StopContainer) -> Container:
     engine = _engine(worker, command.id)
-    await engine.stop(command.id, _seconds(command.timeout))
+    await engine.stop(command.id, _patience(command.timeout))
     return _seen(worker, engine, command.id)
 
 
@@ -159,7 +160,16 @@ async def kill_container(worker: Worker, command: protocol.KillContainer) -> Con
 
 async def restart_container(worker: Worker, command: protocol.RestartContainer) -> Container:
     engine = _engine(worker, command.id)
-    await engine.restart(command.id, _seconds(command.timeout))
+    await engine.restart(command.id, _patience(command.timeout))
+    return _seen(worker, engine, command.id)
+
+
+async def update_container(worker: Worker, command: protocol.UpdateContainer) -> Container:
+    specs.check_changes(command.changes)
+    engine = _engine(worker, command.id)
+    name = command.changes.name
+    with nullcontext() if name is None or name == engine.get(command.id).name else worker.reserved(name):
+        await engine.update(command.id, command.changes)
     return _seen(worker, engine, command.id)
 
 
@@ -190,7 +200,17 @@ async def execute_command(worker: Worker, command: protocol.ExecuteCommand) -> o
     specs.check_argv(command.argv)
     if not command.argv:
         raise InvalidInput("There is no command.", code="invalid_command", hint='For example ["ls", "-l"].')
-    return await _engine(worker, command.id).execute(command.id, command.argv, _seconds(command.timeout))
+    specs.check_namespace_types(command.namespaces)
+    engine = _engine(worker, command.id)
+    return await engine.execute(command.id, command.argv, _seconds(command.timeout), command.namespaces)
+
+
+async def add_process(worker: Worker, command: protocol.AddProcess) -> Container:
+    engine = _engine(worker, command.id)
+    container, others = engine.get(command.id), worker.registry.all()
+    others = [other for other in others if other.id != container.id]
+    await asyncio.to_thread(adding.add, container, others, command.pid, command.to, worker.run, worker.policy, worker.cgroups)
+    return _seen(worker, engine, command.id)
 
 
 async def open_terminal(worker: Worker, command: protocol.OpenTerminal) -> WithDescriptor:
@@ -279,9 +299,13 @@ async def read_metrics(worker: Worker, _: protocol.ReadMetrics) -> protocol.Metr
     return await asyncio.to_thread(metrics.read, worker.registry.all(), worker.cgroups)
 
 
-async def read_logs(worker: Worker, command: protocol.ReadLogs) -> str:
-    tail = min(max(command.tail, 0), MAX_LOG_LINES)
-    return (await _engine(worker, command.id).logs(command.id, tail))[-MAX_LOG_TEXT:]
+async def read_logs(worker: Worker, command: protocol.ReadLogs) -> LogText:
+    query = command.query
+    if not (math.isfinite(query.since) and query.since >= 0):
+        raise InvalidInput("since is a time in Unix seconds.")
+    query = msgspec.structs.replace(query, tail=min(max(query.tail, 0), MAX_LOG_LINES))
+    read = await _engine(worker, command.id).logs(command.id, query)
+    return LogText(read.text[-MAX_LOG_TEXT:], read.next)
 
 
 async def read_commands(worker: Worker, command: protocol.ReadCommands) -> object:
@@ -342,6 +366,10 @@ def _seconds(value: float) -> float:
     return value
 
 
+def _patience(timeout: float | None) -> float | None:
+    return None if timeout is None else _seconds(timeout)
+
+
 def _check_size(rows: int, columns: int) -> None:
     if not (1 <= rows <= 1000 and 1 <= columns <= 1000):
         raise InvalidInput("A terminal has 1 to 1000 rows and columns.")
@@ -358,10 +386,12 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.StopContainer: stop_container,
     protocol.KillContainer: kill_container,
     protocol.RestartContainer: restart_container,
+    protocol.UpdateContainer: update_container,
     protocol.PauseContainer: pause_container,
     protocol.ResumeContainer: resume_container,
     protocol.RemoveContainer: remove_container,
     protocol.ExecuteCommand: execute_command,
+    protocol.AddProcess: add_process,
     protocol.OpenTerminal: open_terminal,
     protocol.ResizeTerminal: resize_terminal,
     protocol.ReadLimits: read_limits,

@@ -92,6 +92,12 @@ def busybox(instance: Instance) -> None:
         _keep(instance.data / "busybox", "1", "Fetching a static busybox …", lambda new: packages.unpack("busybox-static", new))
 
 
+def init(instance: Instance) -> None:
+    """A static init program for sandboxes that ask for one, where the machine has none."""
+    if not any(os.access(path, os.X_OK) for path in ("/usr/bin/tini-static", "/usr/bin/catatonit")):
+        _keep(instance.data / "init", "1", "Fetching an init for sandboxes …", lambda new: packages.unpack("tini", new))
+
+
 def is_static(program: Path) -> bool:
     """An ELF program (64 bits, little-endian) without PT_INTERP (3), elf(5)."""
     head = program.read_bytes()

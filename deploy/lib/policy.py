@@ -35,6 +35,14 @@ seccomp_off = false
 # Ports of this machine that sandboxes may publish, and the networks of this machine's addresses that they may do it on.
 ports = ["1024-65535"]
 port_addresses = ["0.0.0.0/0", "::/0"]
+# Programs that the kernel spares when memory is short (oom_score_adj below 0), at the cost of all others.
+oom_score_below_zero = false
+# Bind mounts that are the host's peers: what a sandbox mounts below them appears on the host.
+shared_mounts = false
+# Ids outside of [uids] that a sandbox's id map may lead to, for example ["1000", "2000-2999"]. 0 is the host's root.
+id_maps = []
+# Staff may move running processes of this machine into a sandbox's control group.
+add_process = true
 # The image "host": sandboxes that see this machine's programs and settings, read-only, as far as anyone may read them.
 host_image = false
 # Directories of the host in which there are root file systems or archives that may become images, for example ["/srv/roots"].

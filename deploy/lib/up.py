@@ -31,6 +31,7 @@ def main(words: list[str]) -> int:
     install.venv(instance)
     install.npm(instance)
     install.busybox(instance)
+    install.init(instance)
     instance = users.ensure(instance)
     instances.save(instance)
     policy.ensure(instance)

@@ -39,13 +39,15 @@ async function logs(panel, { id }) {
   const empty = h("p", { class: "quiet small" });
   const follow = h("input", { type: "checkbox", props: { checked: true } });
   let last = null;
+  let next = "";
   async function read() {
     try {
-      const answer = await api.get(`${path(id, "logs")}?tail=${LINES}`);
-      if (answer.text === last) return;
-      last = answer.text;
-      setText(text, answer.text);
-      setText(empty, answer.text ? "" : "Nothing was written to its standard output or error yet.");
+      const answer = await api.get(`${path(id, "logs")}?${next ? `after=${next}` : `tail=${LINES}`}`);
+      next = answer.next;
+      if (last !== null && !answer.text) return;
+      last = ((last ?? "") + answer.text).split("\n").slice(-LINES - 1).join("\n");
+      setText(text, last);
+      setText(empty, last ? "" : "Nothing was written to its standard output or error yet.");
       if (follow.checked) text.scrollTop = text.scrollHeight;
     } catch (error) {
       setText(empty, `${error.message} ${error.hint ?? ""}`);

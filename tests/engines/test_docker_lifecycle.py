@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from containers_app.engines.base import LogQuery
 from containers_app.engines.docker import DockerEngine
-from containers_app.errors import Conflict, NotFound
+from containers_app.errors import Conflict, NotFound, Unsupported
 from containers_app.kernel import cgroups
+from containers_app.spec import Changes, Restart
 from tests.engines.docker_engine import docker_spec
 
 OBEYS = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 1000 & wait $!; done"]
@@ -87,6 +89,19 @@ async def test_logs_are_the_last_lines_of_both_outputs(docker: DockerEngine) -> 
     async with asyncio.timeout(5):
         while docker.get("chatty").state != "exited":
             await asyncio.sleep(0.01)
-    text = await docker.logs("chatty", 100)
+    text = (await docker.logs("chatty", LogQuery(100))).text
     assert sorted(text.splitlines()) == ["line 1", "line 2", "line 3", "oops"]
-    assert len((await docker.logs("chatty", 2)).splitlines()) == 2
+    assert len((await docker.logs("chatty", LogQuery(2))).text.splitlines()) == 2
+    read = await docker.logs("chatty", LogQuery(100, timestamps=True))
+    stamps = sorted(line.split(" ")[0] for line in read.text.splitlines())
+    assert len(stamps) == 4 and all(stamp.endswith("Z") for stamp in stamps)
+    assert (await docker.logs("chatty", LogQuery(after=read.next))).text == ""
+
+
+async def test_a_container_is_renamed_and_gets_a_restart_policy_live(docker: DockerEngine) -> None:
+    made = await docker.create(docker_spec("before", command=["sleep", "1000"]), "ann")
+    await docker.update(made.id, Changes(name="after", restart=Restart("on-failure", 3)))
+    found = docker.get("after")
+    assert (found.id, found.restart_policy, found.restart_count, found.state) == (made.id, "on-failure", 0, "running")
+    with pytest.raises(Unsupported):
+        await docker.update(made.id, Changes(labels={"a": "b"}))

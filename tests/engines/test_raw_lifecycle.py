@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from containers_app import errors
-from containers_app.engines.base import Container
+from containers_app.engines.base import Container, LogQuery
 from containers_app.engines.raw import RawEngine
 
 from .conftest import Home, spec, until
@@ -23,7 +23,7 @@ async def test_a_program_that_ends_is_told_with_its_exit_code(raw: RawEngine) ->
     await until(lambda: raw.get(box.id).state == "exited")
     box = raw.get(box.id)
     assert (box.exit_code, box.reason, box.pid) == (3, "exited 3", 0)
-    assert await raw.logs(box.id, 10) == "bye\n"
+    assert (await raw.logs(box.id, LogQuery(10))).text == "bye\n"
 
 
 async def test_a_memory_hog_is_told_as_oom_killed(raw: RawEngine) -> None:
@@ -46,7 +46,7 @@ async def test_stopping_a_program_with_a_handler_lets_it_finish(raw: RawEngine) 
     log = Path(f"/proc/{box.pid}/fd/1").resolve()
     await until(lambda: "ready" in log.read_text())
     await raw.stop(box.id, timeout=10)
-    assert "finished" in await raw.logs(box.id, 10)
+    assert "finished" in (await raw.logs(box.id, LogQuery(10))).text
     assert raw.get(box.id).exit_code == 0
 
 

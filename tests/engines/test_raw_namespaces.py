@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from containers_app import errors
-from containers_app.engines.base import Container
+from containers_app.engines.base import Container, LogQuery
 from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
 from containers_app.kernel import namespaces
@@ -294,7 +294,7 @@ async def test_clocks_are_moved_before_the_first_process_and_for_all_that_follow
     assert await say(raw, box, "awk '{print $1, $2, $3}' /proc/self/timens_offsets") == "monotonic -5 0\nboottime 864000 0"
     days = 864000 + time.clock_gettime(time.CLOCK_BOOTTIME)
     await until(lambda: (Path(raw._store.home(box.id)) / "log").read_text().strip() != "")
-    assert 0 <= days - int(await raw.logs(box.id, 1)) < 5
+    assert 0 <= days - int((await raw.logs(box.id, LogQuery(1))).text) < 5
     assert 0 <= int(await say(raw, box, "cut -d. -f1 /proc/uptime")) - days + 2 < 5
     assert inodes(box)["time"] != namespaces.initial()["time"]
     friend = await raw.create(spec("friend", command=SLEEP, namespaces=joining("time", to="box")), "")

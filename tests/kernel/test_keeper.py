@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from containers_app.kernel import keeper, plan, rootfs
+from containers_app.kernel import binds, keeper, plan, rootfs
 from tests.engines.conftest import wait_until
 
 PROGRAM = Path(keeper.__file__)
@@ -65,7 +65,7 @@ def send_held_launch(connection: socket.socket, source: str) -> None:
         run="1",
         kind="sandbox",
         namespaces=("mnt",),
-        root=(rootfs.PrepareBind(source, True),),
+        root=(binds.PrepareBind(source, True),),
         child=(rootfs.EnterRoot(),),
     )
     connection.send(json.dumps({"seq": 5, "do": "launch", "plan": plan.encode(launch)}).encode())

@@ -176,7 +176,7 @@ async def test_a_bad_limit_is_a_400_and_nothing_changes(as_olga, worker, changes
 async def test_what_is_read_about_one(as_olga, worker):
     await as_olga.post("/containers", SPEC)
     assert (await as_olga.get("/containers/web-1/commands")).body == {"commands": ["sleep 1000"]}
-    assert (await as_olga.get("/containers/web-1/logs?tail=3")).body == {"text": "xxx"}
+    assert (await as_olga.get("/containers/web-1/logs?tail=3")).body == {"text": "xxx", "next": "0"}
     assert (await as_olga.get("/containers/web-1/security")).body == {}
     assert (await as_olga.get("/containers/web-1/namespaces")).body["items"] == []
     mounts = (await as_olga.get("/containers/web-1/mounts")).body["items"]

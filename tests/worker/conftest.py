@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from containers_app.engines.base import Container, Engine, EngineStatus, ExecResult
+from containers_app.engines.base import Container, Engine, EngineStatus, ExecResult, LogQuery, LogText
 from containers_app.engines.policy import Largest, Peers, Policy
 from containers_app.errors import Conflict, NotFound
 from containers_app.kernel.cgroups import choose
@@ -128,7 +128,7 @@ class ProcessEngine:
         loop.add_reader(pidfd, ended)
         self.change(container_id, state="running", pid=process.pid, started_at=time.time())
 
-    async def stop(self, container_id: str, timeout: float) -> None:
+    async def stop(self, container_id: str, timeout: float | None) -> None:
         await self.kill(container_id, signal.SIGTERM)
 
     async def kill(self, container_id: str, signal: int) -> None:
@@ -136,7 +136,7 @@ class ProcessEngine:
         while self.get(container_id).state == "running":
             await asyncio.sleep(0.001)
 
-    async def restart(self, container_id: str, timeout: float) -> None:
+    async def restart(self, container_id: str, timeout: float | None) -> None:
         await self.stop(container_id, timeout)
         await self.start(container_id)
 
@@ -146,13 +146,16 @@ class ProcessEngine:
     async def resume(self, container_id: str) -> None:
         self.change(container_id, state="running")
 
+    async def update(self, container_id: str, changes) -> None:
+        self.change(container_id, **({"name": changes.name} if changes.name else {}))
+
     async def remove(self, container_id: str, force: bool) -> None:
         if container_id in self.processes:
             await self.kill(container_id, signal.SIGKILL)
         self.containers.pop(container_id)
         self.changed(container_id)
 
-    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float) -> ExecResult:
+    async def execute(self, container_id: str, argv: tuple[str, ...], timeout: float, namespaces=()) -> ExecResult:
         process = await asyncio.create_subprocess_exec(*argv, stdout=-1, stderr=-1)
         try:
             out, err = await asyncio.wait_for(process.communicate(), timeout)
@@ -180,8 +183,8 @@ class ProcessEngine:
         limits |= {name: LimitReading(value, value, value, "") for name, value in changes.items()}
         return self.change(container_id, limits=limits).limits
 
-    async def logs(self, container_id: str, tail: int) -> str:
-        return "x" * tail
+    async def logs(self, container_id: str, query: LogQuery) -> LogText:
+        return LogText("x" * query.tail, "0")
 
     def commands(self, container_id: str) -> list[str]:
         return [" ".join(self.get(container_id).command)]

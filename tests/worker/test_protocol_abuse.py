@@ -11,7 +11,7 @@ import pytest
 
 from containers_app.worker import protocol, server
 from containers_app.worker.client import WorkerClient
-from containers_app.worker.protocol import Failure, Frames, FrameTooLong, Hello, ListContainers, Reply, frame
+from containers_app.worker.protocol import Failure, Frames, FrameTooLong, Hello, ListContainers, LogQuery, Reply, frame
 from tests.worker.conftest import RawPeer
 
 encode = msgspec.msgpack.encode
@@ -164,7 +164,7 @@ async def test_who_does_not_read_is_dropped_and_holds_up_nobody(site, engine, mo
     container = engine.add("a")
     async with RawPeer(site.path) as peer:
         await peer.greet()
-        request = frame(protocol.Request(1, msgspec.Raw(encode(protocol.ReadLogs(container.id, tail=90_000)))))
+        request = frame(protocol.Request(1, msgspec.Raw(encode(protocol.ReadLogs(container.id, LogQuery(tail=90_000))))))
         await peer.send(request * 100)
         connection = next(iter(site.server._connections))
         async with asyncio.timeout(5):

@@ -16,7 +16,7 @@ from containers_app import accounts, mirror, services
 from containers_app.errors import TerrariumError
 from containers_app.spec import LimitReading, parse_container, parse_limits
 from containers_app.visitors import Visitor
-from containers_app.worker.protocol import Container
+from containers_app.worker.protocol import Container, LogQuery
 
 _COLUMNS = ("ID", "NAME", "ENGINE", "STATE", "PID", "IMAGE", "OWNER")
 
@@ -117,7 +117,7 @@ class Command(BaseCommand):
         return 0
 
     async def _logs(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        self.stdout.write(await services.read_logs(visitor, options["container"], 1000), ending="")
+        self.stdout.write((await services.read_logs(visitor, options["container"], LogQuery())).text, ending="")
         return 0
 
     async def _one(self, visitor: Visitor, options: dict[str, Any]) -> int:

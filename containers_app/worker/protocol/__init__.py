@@ -18,6 +18,8 @@ the stream can no longer be trusted (length over the bound, half a frame), by cl
 from ...engines.base import Container as Container
 from ...engines.base import EngineStatus as EngineStatus
 from ...engines.base import ExecResult as ExecResult
+from ...engines.base import LogQuery as LogQuery
+from ...engines.base import LogText as LogText
 from ...engines.base import NamespaceView as NamespaceView
 from ...engines.docker_words import Attachment as Attachment
 from ...engines.docker_words import NetworkFacts as NetworkFacts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ...spec import ContainerSpec, ImportSpec, LimitValue, NetworkSpec
+from ...engines.base import LogQuery
+from ...spec import Changes, ContainerSpec, ImportSpec, LimitValue, NetworkSpec
 
 TOPICS = ("containers", "stats", "events", "jobs")
 MAX_PIECE = 1 << 19  # bytes of an upload at once
@@ -32,7 +33,7 @@ class StartContainer(Command, frozen=True):
 
 class StopContainer(Command, frozen=True):
     id: str
-    timeout: float = 10.0  # seconds until SIGKILL
+    timeout: float | None = None  # seconds until SIGKILL; None is the container's own
 
 
 class KillContainer(Command, frozen=True):
@@ -42,7 +43,14 @@ class KillContainer(Command, frozen=True):
 
 class RestartContainer(Command, frozen=True):
     id: str
-    timeout: float = 10.0
+    timeout: float | None = None
+
+
+class UpdateContainer(Command, frozen=True):
+    """Its name, restart policy or labels."""
+
+    id: str
+    changes: Changes
 
 
 class PauseContainer(Command, frozen=True):
@@ -59,9 +67,20 @@ class RemoveContainer(Command, frozen=True):
 
 
 class ExecuteCommand(Command, frozen=True):
+    """``namespaces``: only these of the container's, and its user one; () is all. Without "mnt" it sees the host's files."""
+
     id: str
     argv: tuple[str, ...]
     timeout: float = 60.0
+    namespaces: tuple[str, ...] = ()
+
+
+class AddProcess(Command, frozen=True):
+    """Put a running process of the host into the container's control groups. The reply is the Container."""
+
+    id: str
+    pid: int
+    to: tuple[str, ...] = ("cgroup",)
 
 
 class OpenTerminal(Command, frozen=True):
@@ -139,7 +158,7 @@ class ReadMetrics(Command, frozen=True):
 
 class ReadLogs(Command, frozen=True):
     id: str
-    tail: int = 1000  # lines
+    query: LogQuery = LogQuery()
 
 
 class ReadCommands(Command, frozen=True):
@@ -304,14 +323,12 @@ class Subscribe(Command, frozen=True):
 
 
 AnyCommand = (
-    ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
-    | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
-    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadMounts | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
-    | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+    ListContainers | GetContainer | CreateContainer | UpdateContainer | StartContainer | StopContainer | KillContainer
+    | RestartContainer | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal
+    | ReadLimits | UpdateLimits | ReadProcesses | ReadNamespaces | ReadMounts | ReadGraph | ReadStats | ReadHistory | ReadMetrics
+    | ReadLogs | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
-    | ExportContainer | ExportImage
-    | OpenToolbox | ReadDependents | GetNetwork | CreateNetwork | RemoveNetwork
-    | OpenToolbox | ReadDependents
-    | TagImage | RemoveDockerImage | PruneImages | ConnectContainer
+    | ExportContainer | ExportImage | OpenToolbox | ReadDependents | AddProcess
+    | GetNetwork | CreateNetwork | RemoveNetwork | TagImage | RemoveDockerImage | PruneImages | ConnectContainer
     | DisconnectContainer | ListVolumes | CreateVolume | RemoveVolume | PruneVolumes
 )  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from containers_app.engines.base import ExecResult
+from containers_app.engines.base import ExecResult, LogQuery
 from containers_app.engines.raw import RawEngine
 
 from ..conftest import Home, spec, until
@@ -130,7 +130,7 @@ async def in_each_way(raw: RawEngine, image: str, *argv: str) -> dict[str, str]:
     terminal = await raw.open_terminal(box.id, argv, 24, 200)
     executed = await raw.execute(box.id, argv, 20)
     return {
-        "program": await raw.logs(first.id, 1000),
+        "program": (await raw.logs(first.id, LogQuery(1000))).text,
         "exec": executed.stdout + executed.stderr,
         "terminal": (await asyncio.to_thread(read_all, terminal.fd)).replace("\r\n", "\n"),
     }

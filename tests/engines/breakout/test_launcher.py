@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from containers_app import errors
+from containers_app.engines.base import LogQuery
 from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
 
@@ -110,7 +111,7 @@ async def test_the_launchers_program_can_not_be_written_nor_its_memory_read(home
                 await engine.execute(box.id, (program,), 20)
         await engine.execute(box.id, ("touch", "/enough"), 10)
         await until(lambda: engine.get(box.id).state == "exited")
-        words = (await engine.logs(box.id, 5)).split()
+        words = (await engine.logs(box.id, LogQuery(5))).text.split()
         found = dict(zip(words[1::2], words[2::2], strict=True))
         assert int(found["seen"]) > 0, "the launcher was never met: this test proves nothing"
         assert (found["opened"], found["written"]) == ("0", "0"), found
