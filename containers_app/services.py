@@ -18,7 +18,7 @@ from .models import AuditEntry
 from .spec import ENGINES, STATES, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
 from .worker import protocol
-from .worker.protocol import Command, Container, ExecResult, History, Metrics, Stats
+from .worker.protocol import Command, Container, ExecResult, History, LimitEvents, Metrics, Stats
 
 T = TypeVar("T")
 
@@ -176,6 +176,10 @@ async def read_limits(visitor: Visitor, reference: str) -> dict[str, LimitReadin
     return await _ask(protocol.ReadLimits(container.id), dict[str, LimitReading])
 
 
+async def read_limit_events(visitor: Visitor, reference: str) -> LimitEvents:
+    return await _ask(protocol.ReadLimitEvents((await get_container(visitor, reference)).id), LimitEvents)
+
+
 async def read_processes(visitor: Visitor, reference: str) -> list[Any]:
     return await _ask(protocol.ReadProcesses((await get_container(visitor, reference)).id), list[Any])
 
@@ -290,6 +294,8 @@ async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
         staff_only(visitor, "Making Docker containers")
     if any(mount.type == "bind" for mount in spec.mounts):
         staff_only(visitor, "Mounting the host's directories")
+    if spec.group and not may_see_owner(visitor, (await _ask(protocol.GetGroup(spec.group), protocol.Group)).owner):
+        raise NotFound(f"There is no group “{spec.group}”.", hint="Make it first, or leave group out.")
     resolved: dict[str, str] = {}
     usual = Namespaces()
     for kind, mode in spec.namespaces.items():
@@ -340,13 +346,30 @@ async def remove_container(visitor: Visitor, reference: str, force: bool = False
 
 async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
     container = await get_container(visitor, reference, to="operate")
+    detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
+    return await _change_limits(visitor, "update limits", container, protocol.UpdateLimits(container.id, changes), detail)
+
+
+async def put_back_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
+    """What somebody has changed in the kernel becomes what was requested again; all of it when ``names`` is ()."""
+    container = await get_container(visitor, reference, to="operate")
+    return await _change_limits(visitor, "put limits back", container, protocol.PutBackLimits(container.id, names), *names)
+
+
+async def accept_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
+    """What somebody has changed in the kernel counts as requested; all of it when ``names`` is ()."""
+    container = await get_container(visitor, reference, to="operate")
+    return await _change_limits(visitor, "accept limits", container, protocol.AcceptLimits(container.id, names), *names)
+
+
+async def _change_limits(
+    visitor: Visitor, action: str, container: Container, command: Command, *detail: str
+) -> dict[str, LimitReading]:
     known = mirror.current()
     before = known.changes(container.id)
-    readings = await _ask(protocol.UpdateLimits(container.id, changes), dict[str, LimitReading])
-    if changes:
-        await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
-        detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
-        await audit(visitor, "update limits", target_of(container), detail)
+    readings = await _ask(command, dict[str, LimitReading])
+    await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
+    await audit(visitor, action, target_of(container), ", ".join(detail))
     return readings
 
 

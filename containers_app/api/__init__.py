@@ -1,9 +1,10 @@
 """The REST API. To add a call: a handler and a row in ROUTES of the module of its noun; URL conf and OpenAPI follow."""
 
-from . import containers, host, images, neighbours, templates, terminals
+from . import containers, groups, host, images, neighbours, templates, terminals
 from .route import by_path, endpoint, nothing_here
 
-ROUTES = (*containers.ROUTES, *terminals.ROUTES, *neighbours.ROUTES, *images.ROUTES, *templates.ROUTES, *host.ROUTES)
+NOUNS = (containers, terminals, neighbours, images, templates, groups, host)
+ROUTES = tuple(route for noun in NOUNS for route in noun.ROUTES)
 ENDPOINTS = {path: endpoint(routes) for path, routes in by_path(ROUTES).items()}
 
 __all__ = ["ENDPOINTS", "ROUTES", "nothing_here"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..spec import LimitValue
+from ..spec import LimitChanges
 from ..worker import protocol
 from ..worker.protocol import Container, Dependent, EngineStatus, Event, Job
 
@@ -28,6 +28,15 @@ class KillBody(Body, frozen=True):
 class ExecBody(Body, frozen=True):
     argv: tuple[str, ...]
     timeout: float = 60.0  # seconds
+
+
+class LimitNamesBody(Body, frozen=True):
+    names: tuple[str, ...] = ()  # [] is every limit that somebody else has changed
+
+
+class GroupBody(Body, frozen=True):
+    name: str
+    limits: LimitChanges = {}
 
 
 class TerminalBody(Body, frozen=True):
@@ -73,6 +82,11 @@ class NoQuery(msgspec.Struct, frozen=True): ...
 
 class Containers(msgspec.Struct, frozen=True):
     items: list[Container]
+    next: str | None = None
+
+
+class Groups(msgspec.Struct, frozen=True):
+    items: list[protocol.Group]
     next: str | None = None
 
 
@@ -305,4 +319,4 @@ class Error(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
-LimitsBody = dict[str, LimitValue | None]
+LimitsBody = LimitChanges

@@ -21,5 +21,5 @@ def build(
 
     return {
         "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
-        "docker": DockerEngine(docker_host, node, cgroups, run),
+        "docker": DockerEngine(docker_host, node, cgroups, f"{data}/state/docker_limits.json", run),
     }

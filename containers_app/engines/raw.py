@@ -18,15 +18,17 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
+from ..errors import Conflict, KernelRefused, NotFound
 from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
 from ..kernel.network import list_networks, open_network
-from ..spec import ContainerSpec, LimitChanges, LimitReading
+from ..spec import ContainerSpec, LimitChanges, LimitReading, merge_limits
 from . import raw_exec, raw_images, raw_logs, raw_making, raw_plan, raw_recover, raw_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult
+from .groups import Groups
 from .image_process import Told
+from .limit_readings import check_changes
 from .policy import Policy, check_spec
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
@@ -52,6 +54,7 @@ class RawEngine:
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
+        self.groups = Groups(tag, data, cgroups)
         self._runner = Runner(
             tag=tag,
             run=run,
@@ -59,6 +62,7 @@ class RawEngine:
             store=self._store,
             cgroups=cgroups,
             joiner=self._joiner,
+            groups=self.groups,
             ended=self._touch,
         )
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
@@ -68,6 +72,7 @@ class RawEngine:
     async def open(self, changed: Changed) -> None:
         """Find out what became of everything, whatever was killed when, and adopt what runs."""
         self._changed = changed
+        self.groups.open()
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
         await asyncio.to_thread(images.remove_scratch, self._images)
@@ -80,23 +85,21 @@ class RawEngine:
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
-            self._undo(name)
-        for name in group_names(self._cgroups, self._tag) - {record.id for record in records}:
-            self._runner.release(self._cgroups.paths(self._runner.group(name)))
+            self._store.remove(name)  # what it had of control groups goes below: no record claims it
+        wanted = {self._runner.group_of(record) for record in records} | {self.groups.place(name) for name in self.groups.names()}
+        for group in sorted(group_names(self._cgroups, self._tag) - wanted):
+            self._runner.release(self._cgroups.paths(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:
             sandbox = Sandbox(record)
-            sandbox.paths = self._cgroups.paths(self._runner.group(record.id))
+            sandbox.paths = self._cgroups.paths(self._runner.group_of(record))
             outcome = raw_recover.look(record, children, self._cgroups.pids(sandbox.paths))
             if outcome.action == "remove":
-                self._undo(record.id)
+                self._runner.release(sandbox.paths)
+                self._store.remove(record.id)
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
-
-    def _undo(self, sandbox_id: str) -> None:
-        self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
-        self._store.remove(sandbox_id)
 
     async def close(self) -> None:
         """Leave every sandbox running."""
@@ -157,6 +160,8 @@ class RawEngine:
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         check_spec(self._policy, spec)
         raw_plan.check_possible(spec)
+        if spec.group:
+            self.groups.get(spec.group)
         image = images.get_image(self._images, spec.image)
         spec = raw_making.with_defaults(spec, image)
         self._check_name_free(spec.name)
@@ -363,24 +368,23 @@ class RawEngine:
         sandbox = self._find(container_id)
         return raw_view.read_limits(sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups)
 
+    def look_again(self, container_id: str) -> None:
+        sandbox = self._find(container_id)
+        if not sandbox.lock.locked():  # else it is we who change it, and who look afterwards
+            self._touch(sandbox)
+
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         async with self._held(container_id) as sandbox:
-            locked, maximums = self._cgroups.locked(), self._cgroups.maximums()
-            for name, value in changes.items():
-                if value is not None and name in locked:
-                    raise InvalidInput(f"{name} can't be set on this host: {locked[name]}", code="limit_locked")
-                if isinstance(value, (int, float)) and name in maximums and value > maximums[name]:
-                    raise InvalidInput(f"{name} can't be above {maximums[name]:g} here.", hint="Send null to clear the limit.")
+            check_changes(changes, self._cgroups)
             if sandbox.record.phase == "running":
                 await asyncio.to_thread(self._cgroups.update, sandbox.paths, changes)
-            for name, value in changes.items():
-                if value is None:
-                    sandbox.record.requested.pop(name, None)
-                else:
-                    sandbox.record.requested[name] = value
+            sandbox.record.requested = merge_limits(sandbox.record.requested, changes)
             self._store.save(sandbox.record)
-        self._touch(sandbox)
-        return self.read_limits(container_id)
+        limits = self.read_limits(container_id)
+        if sandbox.cached is not None:  # nothing else has changed: read the kernel once, not twice
+            sandbox.cached = msgspec.structs.replace(sandbox.cached, limits=limits)
+        self._changed(sandbox.record.id)
+        return limits
 
     async def logs(self, container_id: str, tail: int) -> str:
         sandbox = self._find(container_id)
@@ -389,20 +393,14 @@ class RawEngine:
 
     def commands(self, container_id: str) -> list[str]:
         sandbox = self._find(container_id)
-        return self._commands(sandbox.record, self._runner.place(sandbox.record, "run"))
+        return self._runner.describe(sandbox.record, self._runner.place(sandbox.record, "run"))
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """The commands that would make this sandbox; nothing is made. Raises what ``create`` would raise."""
         check_spec(self._policy, spec)
         raw_plan.check_possible(spec)
         record = self._new_record(spec, "")
-        return self._commands(record, self._runner.place(record, "run"))
-
-    def _commands(self, record: Record, place: raw_plan.Place) -> list[str]:
-        home = place.home
-        layers = [f"mkdir -p {home}/upper {home}/work {home}/seat && chown {record.uid_base}: {home}/upper {home}/work"]
-        plan = raw_plan.launch_plan(record.spec, place)
-        return layers + self._cgroups.describe(self._runner.group(record.id), record.requested) + plan.describe()
+        return self._runner.describe(record, self._runner.place(record, "run"))
 
     async def networks(self) -> list[dict[str, Any]]:
         return [dict(network) for network in list_networks(self._runner.network)]

@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import NotFound
 from ..kernel import confinement, namespaces, security
 from ..kernel.cgroups import Cgroups
-from ..spec import LIMITS, NAMESPACE_TYPES, LimitReading, LimitValue
+from ..spec import NAMESPACE_TYPES, LimitReading, LimitValue
 from . import raw_plan
 from .base import Container, NamespaceView
+from .limit_readings import readings
 from .raw_store import UIDS_EACH, Ending, Record
 
 STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
@@ -68,6 +69,7 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups) -> Container:
         started_at=run.started_at if run and run.started_at else None,
         finished_at=ending.at if ending is not None and not running else None,
         owner=record.owner,
+        group=record.spec.group,
         hostname=_hostname(record),
         addresses=(f"{record.attachment.address}/{record.attachment.prefix}",) if record.attachment is not None else (),
         user_map=_user_map(record),
@@ -104,17 +106,9 @@ def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
 
 def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
     """Every limit of the table; kernel's and effective value are None without a cgroup to read them from."""
-    read: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
-    if paths:
-        with contextlib.suppress(NotFound):
-            read = cgroups.read(paths)
-    locked, maximums = cgroups.locked(), cgroups.maximums()
-    readings = {}
-    for name, row in LIMITS.items():
-        kernel, effective = read.get(name, (None, None))
-        maximum = maximums.get(name, row.maximum)
-        readings[name] = LimitReading(record.requested.get(name), kernel, effective, row.unit, maximum, locked.get(name, ""))
-    return readings
+    with contextlib.suppress(NotFound):
+        return readings(dict(record.requested), paths, cgroups)
+    return readings(dict(record.requested), {}, cgroups)
 
 
 def security_facts(record: Record) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...spec import ContainerSpec, ImportSpec, LimitValue
+from ...spec import ContainerSpec, ImportSpec, LimitChanges
 
 TOPICS = ("containers", "stats", "events", "jobs")
 MAX_PIECE = 1 << 19  # bytes of an upload at once
@@ -96,7 +96,49 @@ class ReadLimits(Command, frozen=True):
 
 class UpdateLimits(Command, frozen=True):
     id: str
-    changes: dict[str, LimitValue | None]
+    changes: LimitChanges
+
+
+class PutBackLimits(Command, frozen=True):
+    """Those of ``names`` (() is all) that somebody has changed in the kernel get what was requested again."""
+
+    id: str
+    names: tuple[str, ...] = ()
+
+
+class AcceptLimits(Command, frozen=True):
+    """The other way round: what the kernel has counts as requested."""
+
+    id: str
+    names: tuple[str, ...] = ()
+
+
+class ReadLimitEvents(Command, frozen=True):
+    """The reply is a LimitEvents."""
+
+    id: str
+
+
+class ListGroups(Command, frozen=True): ...
+
+
+class GetGroup(Command, frozen=True):
+    name: str
+
+
+class CreateGroup(Command, frozen=True):
+    name: str
+    owner: str
+    limits: LimitChanges = {}
+
+
+class RemoveGroup(Command, frozen=True):
+    name: str
+
+
+class UpdateGroupLimits(Command, frozen=True):
+    name: str
+    changes: LimitChanges
 
 
 class ReadProcesses(Command, frozen=True):
@@ -235,9 +277,9 @@ class Subscribe(Command, frozen=True):
 AnyCommand = (
     ListContainers | GetContainer | CreateContainer | StartContainer | StopContainer | KillContainer | RestartContainer
     | PauseContainer | ResumeContainer | RemoveContainer | ExecuteCommand | OpenTerminal | ResizeTerminal | ReadLimits
-    | UpdateLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory | ReadMetrics | ReadLogs
-    | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents | Subscribe
+    | UpdateLimits | PutBackLimits | AcceptLimits | ReadProcesses | ReadNamespaces | ReadGraph | ReadStats | ReadHistory
+    | ReadMetrics | ReadLogs | ReadCommands | ReadSecurity | PreviewCommands | ReadHost | ListImages | ListNetworks | ListEvents
     | GetImage | RemoveImage | ImportImage | FeedJob | ListJobs | GetJob | CancelJob | CloneContainer | CommitContainer
-    | ExportContainer | ExportImage
-    | OpenToolbox | ReadDependents
+    | ExportContainer | ExportImage | ReadLimitEvents | ListGroups | GetGroup | CreateGroup | RemoveGroup | UpdateGroupLimits
+    | OpenToolbox | ReadDependents | Subscribe
 )  # fmt: skip
