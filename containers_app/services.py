@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from . import database, mirror
-from .errors import Conflict, InvalidInput, NotFound, PermissionDenied, WorkerUnavailable
+from .errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from .models import AuditEntry
 from .spec import ENGINE_NAME, STATES, Changes, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
 from .worker import protocol
-from .worker.protocol import Command, Container, ExecResult, History, LogQuery, LogText, Metrics, Stats
+from .worker.protocol import Command, Container, ExecResult, History, LimitEvents, LogQuery, LogText, Stats
 
 T = TypeVar("T")
 
@@ -68,14 +68,14 @@ async def _look_up(visitor: Visitor, reference: str, fresh: bool) -> Container:
     known = mirror.current()
     if not await known.ready():
         if not fresh:  # an act needs the id for sure, a read may ask the worker for it
-            return _resolve(visitor, reference, await _ask(protocol.ListContainers(), list[Container]))
+            return _resolve(visitor, reference, await ask(protocol.ListContainers(), list[Container]))
         found = None
     else:
         found = known.get(reference) or _resolve_or_none(visitor, reference, list(known.all()))
     if found is not None and not fresh:
         return found
     try:
-        return await _ask(protocol.GetContainer(found.id if found is not None else reference), Container)
+        return await ask(protocol.GetContainer(found.id if found is not None else reference), Container)
     except NotFound:
         raise _not_found(reference) from None  # in the words for what may not be seen: nobody can tell the two apart
 
@@ -117,7 +117,7 @@ async def audit(visitor: Visitor, action: str, target: str, detail: str = "") ->
     )  # fmt: skip
 
 
-async def _ask(command: Command, result: type[T]) -> T:
+async def ask(command: Command, result: type[T]) -> T:
     return await mirror.current().client.call(command, result)
 
 
@@ -149,7 +149,7 @@ async def list_containers(
     if state and state not in STATES:
         raise InvalidInput("There is no such state.", hint="States are " + ", ".join(STATES) + ".")
     known = mirror.current()
-    containers = known.all() if await known.ready() else await _ask(protocol.ListContainers(), list[Container])
+    containers = known.all() if await known.ready() else await ask(protocol.ListContainers(), list[Container])
     wanted = q.casefold()
     chosen = sorted(
         (
@@ -175,84 +175,48 @@ def _place(container: Container) -> tuple[float, str]:
 
 async def read_limits(visitor: Visitor, reference: str) -> dict[str, LimitReading]:
     container = await get_container(visitor, reference)
-    return await _ask(protocol.ReadLimits(container.id), dict[str, LimitReading])
+    return await ask(protocol.ReadLimits(container.id), dict[str, LimitReading])
+
+
+async def read_limit_events(visitor: Visitor, reference: str) -> LimitEvents:
+    return await ask(protocol.ReadLimitEvents((await get_container(visitor, reference)).id), LimitEvents)
 
 
 async def read_processes(visitor: Visitor, reference: str) -> list[Any]:
-    return await _ask(protocol.ReadProcesses((await get_container(visitor, reference)).id), list[Any])
+    return await ask(protocol.ReadProcesses((await get_container(visitor, reference)).id), list[Any])
 
 
 async def read_namespaces(visitor: Visitor, reference: str) -> list[Any]:
     """What shares a namespace is named only as far as the visitor may see it."""
     container = await get_container(visitor, reference)
-    items = await _ask(protocol.ReadNamespaces(container.id), list[Any])
+    items = await ask(protocol.ReadNamespaces(container.id), list[Any])
     for item in items:
         item["shared_with"] = [one for one in item["shared_with"] if may_see_owner(visitor, mirror.current().owner(one["id"]))]
     return items
 
 
 async def read_mounts(visitor: Visitor, reference: str) -> list[Any]:
-    return await _ask(protocol.ReadMounts((await get_container(visitor, reference)).id), list[Any])
+    return await ask(protocol.ReadMounts((await get_container(visitor, reference)).id), list[Any])
 
 
 async def read_stats(visitor: Visitor, reference: str) -> Stats:
-    return await _ask(protocol.ReadStats((await get_container(visitor, reference)).id), Stats)
+    return await ask(protocol.ReadStats((await get_container(visitor, reference)).id), Stats)
 
 
 async def read_history(visitor: Visitor, reference: str, seconds: float) -> History:
-    return await _ask(protocol.ReadHistory((await get_container(visitor, reference)).id, seconds), History)
-
-
-async def read_metrics(visitor: Visitor) -> Metrics:
-    staff_only(visitor, "What all containers use")
-    return await _ask(protocol.ReadMetrics(), Metrics)
+    return await ask(protocol.ReadHistory((await get_container(visitor, reference)).id, seconds), History)
 
 
 async def read_logs(visitor: Visitor, reference: str, query: LogQuery) -> LogText:
-    return await _ask(protocol.ReadLogs((await get_container(visitor, reference)).id, query), LogText)
+    return await ask(protocol.ReadLogs((await get_container(visitor, reference)).id, query), LogText)
 
 
 async def read_commands(visitor: Visitor, reference: str) -> list[str]:
-    return await _ask(protocol.ReadCommands((await get_container(visitor, reference)).id), list[str])
+    return await ask(protocol.ReadCommands((await get_container(visitor, reference)).id), list[str])
 
 
 async def read_security(visitor: Visitor, reference: str) -> dict[str, Any]:
-    return await _ask(protocol.ReadSecurity((await get_container(visitor, reference)).id), dict[str, Any])
-
-
-async def read_graph(visitor: Visitor) -> dict[str, Any]:
-    """Containers and namespaces; for others than staff what is theirs, and the host's own namespaces."""
-    graph = await _ask(protocol.ReadGraph(), dict[str, Any])
-    if visitor.is_staff:
-        return graph
-    owner = mirror.current().owner
-    hidden = {
-        node["id"]
-        for node in graph["nodes"]
-        if node["kind"] == "container" and not may_see_owner(visitor, owner(node["container"]))
-    }
-    edges = [edge for edge in graph["edges"] if edge["source"] not in hidden]
-    reached = {edge["target"] for edge in edges} | {edge["source"] for edge in edges}
-    nodes = [
-        node for node in graph["nodes"]
-        if node["id"] not in hidden and (node["kind"] != "namespace" or node["id"] in reached or node["initial"])
-    ]  # fmt: skip
-    shown = {node["id"] for node in nodes}
-    for node in nodes:
-        for relation in ("owner", "parent"):
-            if node.get(relation) is not None and node[relation] not in shown:
-                node[relation] = None
-    return {"nodes": nodes, "edges": [edge for edge in edges if edge["target"] in shown]}
-
-
-async def read_host(visitor: Visitor) -> dict[str, Any]:
-    return await _ask(protocol.ReadHost(), dict[str, Any])
-
-
-async def list_events(visitor: Visitor, after: int, limit: int) -> list[protocol.Event]:
-    """Oldest first, the newest ``limit`` of those past ``after``."""
-    events = await _ask(protocol.ListEvents(after=after, limit=limit), list[protocol.Event])
-    return [event for event in events if may_see_event(visitor, event)]
+    return await ask(protocol.ReadSecurity((await get_container(visitor, reference)).id), dict[str, Any])
 
 
 def may_see_event(visitor: Visitor, event: protocol.Event) -> bool:
@@ -260,19 +224,7 @@ def may_see_event(visitor: Visitor, event: protocol.Event) -> bool:
 
 
 async def preview_commands(visitor: Visitor, spec: ContainerSpec) -> list[str]:
-    return await _ask(protocol.PreviewCommands(await _permitted(visitor, spec)), list[str])
-
-
-async def worker_answers() -> bool:
-    """For /healthz: has the worker said something, and not gone since?"""
-    known = mirror.current()
-    if await known.ready():
-        return True
-    try:
-        await _ask(protocol.ReadHost(), msgspec.Raw)
-    except WorkerUnavailable:
-        return False
-    return True
+    return await ask(protocol.PreviewCommands(await _permitted(visitor, spec)), list[str])
 
 
 # ── changing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +232,7 @@ async def worker_answers() -> bool:
 
 async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
     spec = await _permitted(visitor, spec)
-    container = await _ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
+    container = await ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
     await mirror.current().settle(container)
     await audit(visitor, "create", target_of(container), f"{container.engine}, {container.image}")
     return container
@@ -292,6 +244,8 @@ async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
         staff_only(visitor, "Making Docker containers")
     if any(mount.type == "bind" for mount in spec.mounts):
         staff_only(visitor, "Mounting the host's directories")
+    if spec.group and not may_see_owner(visitor, (await ask(protocol.GetGroup(spec.group), protocol.Group)).owner):
+        raise NotFound(f"There is no group “{spec.group}”.", hint="Make it first, or leave group out.")
     resolved: dict[str, str] = {}
     usual = Namespaces()
     for kind, mode in spec.namespaces.items():
@@ -341,20 +295,37 @@ async def resume_container(visitor: Visitor, reference: str) -> Container:
 
 async def remove_container(visitor: Visitor, reference: str, force: bool = False) -> None:
     container = await get_container(visitor, reference, to="operate")
-    await _ask(protocol.RemoveContainer(container.id, force), msgspec.Raw)
+    await ask(protocol.RemoveContainer(container.id, force), msgspec.Raw)
     await mirror.current().settle_removal(container.id)
     await audit(visitor, "remove", target_of(container), "by force" if force else "")
 
 
 async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
     container = await get_container(visitor, reference, to="operate")
+    detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
+    return await _change_limits(visitor, "update limits", container, protocol.UpdateLimits(container.id, changes), detail)
+
+
+async def put_back_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
+    """What somebody has changed in the kernel becomes what was requested again; all of it when ``names`` is ()."""
+    container = await get_container(visitor, reference, to="operate")
+    return await _change_limits(visitor, "put limits back", container, protocol.PutBackLimits(container.id, names), *names)
+
+
+async def accept_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
+    """What somebody has changed in the kernel counts as requested; all of it when ``names`` is ()."""
+    container = await get_container(visitor, reference, to="operate")
+    return await _change_limits(visitor, "accept limits", container, protocol.AcceptLimits(container.id, names), *names)
+
+
+async def _change_limits(
+    visitor: Visitor, action: str, container: Container, command: Command, *detail: str
+) -> dict[str, LimitReading]:
     known = mirror.current()
     before = known.changes(container.id)
-    readings = await _ask(protocol.UpdateLimits(container.id, changes), dict[str, LimitReading])
-    if changes:
-        await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
-        detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
-        await audit(visitor, "update limits", target_of(container), detail)
+    readings = await ask(command, dict[str, LimitReading])
+    await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
+    await audit(visitor, action, target_of(container), ", ".join(detail))
     return readings
 
 
@@ -369,13 +340,13 @@ async def execute_command(
         staff_only(visitor, "Running the host's programs in a container's namespaces")
     container = await get_container(visitor, reference, to="operate")
     await audit(visitor, "execute", target_of(container), " ".join(argv))
-    return await _ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
+    return await ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
 
 
 async def add_process(visitor: Visitor, reference: str, pid: int, to: tuple[str, ...]) -> Container:
     """A process of the host goes into the container's control groups, and ends with it."""
-    staff_only(visitor, "Moving processes of the host")
     container = await get_container(visitor, reference, to="operate")
+    staff_only(visitor, "Moving processes of the host")
     return await _act(visitor, "add process", container, protocol.AddProcess(container.id, pid, to), f"{pid}")
 
 
@@ -389,7 +360,7 @@ async def _act(visitor: Visitor, action: str, container: Container, command: Com
     """Ask the worker, see the change in our own list, audit it."""
     known = mirror.current()
     before = known.changes(container.id)
-    changed = await _ask(command, Container)
+    changed = await ask(command, Container)
     await known.settle(changed, before)
     await audit(visitor, action, target_of(container), detail)
     return changed

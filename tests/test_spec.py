@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from containers_app.errors import InvalidInput
-from containers_app.spec import LIMITS, parse_container, parse_limit, parse_limits
+from containers_app.spec import DATA_DISK, LIMITS, change_to, merge_limits, parse_container, parse_limit, parse_limits
 from containers_app.units import parse_share, parse_size
 
 ANYTHING = st.recursive(
@@ -52,8 +52,10 @@ def test_any_value_of_a_limit_is_either_a_number_in_range_or_refused(value: obje
         limit = parse_limit(name, value)
     except InvalidInput:
         return
-    if limit is not None and not isinstance(limit, str):
-        assert math.isfinite(limit) and limit >= LIMITS[name].minimum
+    amounts = limit.values() if isinstance(limit, dict) else [limit]
+    for amount in amounts:
+        if amount is not None and not isinstance(amount, str):
+            assert math.isfinite(amount) and amount >= LIMITS[name].minimum
 
 
 @given(ANYTHING)
@@ -161,3 +163,33 @@ def test_a_word_of_life_and_network_out_of_range_is_refused(fields: dict[str, ob
 
 def test_a_restart_policy_may_be_written_as_a_word() -> None:
     assert parse_container({"name": "web-1", "restart": "always"}).restart.policy == "always"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("io_read_bytes", {"../../etc": 1}), ("io_read_bytes", {"vda": -1}), ("io_read_bytes", {"vda": True}),
+        ("io_read_bytes", {"vda": {"vda": 1}}), ("io_read_bytes", {"vda": "1e9"}), ("io_read_bytes", {"vdа": 1}),
+        ("io_read_bytes", []), ("io_read_bytes", {f"disk{n}": 1 for n in range(100)}), ("io_read_ops", {"vda": 1.5}),
+        ("io_read_ops", {"vda": 0}), ("io_weight", {"vda": 100}), ("io_weight", 0), ("hugetlb", 1 << 21),
+        ("hugetlb", {"2M": "٢M"}),
+    ],
+)  # fmt: skip
+def test_what_is_no_limit_by_disk_or_page_size_is_refused_with_a_hint(name: str, value: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_limit(name, value)
+    assert refused.value.message
+
+
+def test_a_bare_amount_is_meant_for_the_disk_of_the_data() -> None:
+    assert parse_limit("io_write_bytes", "1M") == {DATA_DISK: 1 << 20}
+    assert parse_limit("io_write_bytes", {"vda": "1M", "253:0": None}) == {"vda": 1 << 20, "253:0": None}
+
+
+PARTS = st.dictionaries(st.sampled_from(["vda", "vdb", "sda"]), st.integers(1, 1 << 40), max_size=3)
+
+
+@given(PARTS, PARTS)
+def test_a_change_leads_from_any_limits_by_disk_to_any_others(now: dict[str, int], wanted: dict[str, int]) -> None:
+    limits = merge_limits({}, {"io_read_ops": dict(now)})
+    assert merge_limits(limits, {"io_read_ops": change_to(dict(wanted), dict(now))}).get("io_read_ops", {}) == wanted

@@ -11,7 +11,7 @@ from .. import mirror, services
 from ..errors import InvalidInput
 from ..responses import Encoded
 from ..spec import Changes, ContainerSpec, LimitReading, parse_changes, parse_container, parse_limits
-from ..worker.protocol import Container, ExecResult, LogQuery
+from ..worker.protocol import Container, ExecResult, LimitEvents, LogQuery
 from . import shapes
 from .border import read_cursor, write_cursor
 from .route import Call, Route
@@ -78,6 +78,18 @@ async def read_limits(call: Call) -> object:
 
 async def update_limits(call: Call) -> object:
     return await services.update_limits(call.visitor, call.path["id"], call.body)
+
+
+async def read_limit_events(call: Call) -> object:
+    return await services.read_limit_events(call.visitor, call.path["id"])
+
+
+async def put_back_limits(call: Call) -> object:
+    return await services.put_back_limits(call.visitor, call.path["id"], call.body.names)
+
+
+async def accept_limits(call: Call) -> object:
+    return await services.accept_limits(call.visitor, call.path["id"], call.body.names)
 
 
 async def execute_command(call: Call) -> object:
@@ -191,6 +203,23 @@ ROUTES = (
         dict[str, LimitReading],
         shapes.LimitsBody,
         parse=parse_limits,
+    ),
+    Route("GET", ID + "/limits/events", read_limit_events, "Read what the limits did to it", LimitEvents),
+    Route(
+        "POST",
+        ID + "/limits/put-back",
+        put_back_limits,
+        "Give the kernel what was requested where somebody has changed it",
+        dict[str, LimitReading],
+        shapes.LimitNamesBody,
+    ),
+    Route(
+        "POST",
+        ID + "/limits/accept",
+        accept_limits,
+        "Take what somebody has changed in the kernel as requested",
+        dict[str, LimitReading],
+        shapes.LimitNamesBody,
     ),
     Route("POST", ID + "/exec", execute_command, "Run a command inside", ExecResult, shapes.ExecBody),
     Route("POST", ID + "/processes", add_process, "Put a process of the host into its control groups", Container, shapes.AddBody),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import services
+from .. import host_services
 from ..errors import InvalidInput
 from . import shapes
 from .containers import within
@@ -10,7 +10,7 @@ from .route import Call, Route
 
 
 async def read_graph(call: Call) -> object:
-    return await services.read_graph(call.visitor)
+    return await host_services.read_graph(call.visitor)
 
 
 async def list_events(call: Call) -> object:
@@ -19,12 +19,12 @@ async def list_events(call: Call) -> object:
     limit = min(within(query.limit, 1, "limit"), 1000)
     if query.cursor and not (query.cursor.isascii() and query.cursor.isdigit() and len(query.cursor) < 17):
         raise InvalidInput("That is not a cursor.", hint='Send the "next" of the page before.')
-    events = await services.list_events(call.visitor, within(int(query.cursor or query.after), 0, "after"), limit)
+    events = await host_services.list_events(call.visitor, within(int(query.cursor or query.after), 0, "after"), limit)
     return {"items": events, "next": None}
 
 
 async def read_host(call: Call) -> object:
-    return await services.read_host(call.visitor)
+    return await host_services.read_host(call.visitor)
 
 
 async def me(call: Call) -> object:

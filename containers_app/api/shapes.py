@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..spec import LimitValue
+from ..spec import LimitChanges
 from ..worker import protocol
 from ..worker.protocol import Container, Dependent, EngineStatus, Event, Job
 
@@ -36,6 +36,15 @@ class ExecBody(Body, frozen=True):
 class AddBody(Body, frozen=True):
     pid: int  # on the host
     to: tuple[str, ...] = ("cgroup",)  # the kernel lets nobody put a running process into namespaces
+
+
+class LimitNamesBody(Body, frozen=True):
+    names: tuple[str, ...] = ()  # [] is every limit that somebody else has changed
+
+
+class GroupBody(Body, frozen=True):
+    name: str
+    limits: LimitChanges = {}
 
 
 class TerminalBody(Body, frozen=True):
@@ -89,6 +98,11 @@ class NoQuery(msgspec.Struct, frozen=True): ...
 
 class Containers(msgspec.Struct, frozen=True):
     items: list[Container]
+    next: str | None = None
+
+
+class Groups(msgspec.Struct, frozen=True):
+    items: list[protocol.Group]
     next: str | None = None
 
 
@@ -369,4 +383,4 @@ class Error(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
-LimitsBody = dict[str, LimitValue | None]
+LimitsBody = LimitChanges

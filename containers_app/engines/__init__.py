@@ -23,5 +23,8 @@ def build(
 
     return {
         "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
-        **{name: DockerEngine(name, url, node, cgroups, run) for name, url in parse_hosts(docker_host).items()},
+        **{
+            name: DockerEngine(name, url, node, cgroups, f"{data}/state/{name}_limits.json", run)
+            for name, url in parse_hosts(docker_host).items()
+        },
     }

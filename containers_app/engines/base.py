@@ -38,6 +38,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     finished_at: float | None = None
     owner: str = ""  # the user who made it; "" for containers made outside
+    group: str = ""  # whose budget it shares
     hostname: str = ""
     addresses: tuple[str, ...] = ()
     labels: dict[str, str] = {}
@@ -122,6 +123,7 @@ class Engine(Protocol):
         self, container_id: str, argv: tuple[str, ...], timeout: float, namespaces: tuple[str, ...] = ()
     ) -> ExecResult: ...  # ``namespaces``: only these of its own; () is all
     async def open_terminal(self, container_id: str, argv: tuple[str, ...], rows: int, columns: int) -> Terminal: ...
+    def look_again(self, container_id: str) -> None: ...  # somebody else has changed its limits in the kernel
     def read_limits(self, container_id: str) -> dict[str, LimitReading]: ...
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]: ...
     async def logs(self, container_id: str, query: LogQuery) -> LogText: ...

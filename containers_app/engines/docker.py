@@ -4,9 +4,9 @@
 while the daemon is down (state "unknown", all else as last seen). What needs the daemon fails at once then (EngineUnavailable).
 
 Limits are written to the cgroup first, all or none, and then into Docker's record, so that they survive `docker restart`;
-when the daemon refuses, the cgroup is put back. What the record has no word for (memory_high, and "none" where it knows
-only a number that means as much; with Podman 4, which has no update in this API, every limit) is kept here and written again
-when the container starts anew, until the worker ends.
+when the daemon refuses, the cgroup is put back. What was asked for through us and the record can't say (disks, memory_high …,
+"none" where it knows only a number that means as much; with Podman 4, which has no update in this API, every limit) is kept in
+a file and written again when the container starts anew.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from weakref import WeakValueDictionary
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
-from ..spec import LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading
+from ..spec import LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading, change_to, merge_limits
 from . import docker_command, docker_enter, docker_exec, docker_limits, docker_logs, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_images import DockerImages
+from .docker_kept import Kept, KeptLimits
 from .docker_list import DockerList
 from .docker_networks import DockerNetworks
 from .docker_volumes import DockerVolumes
 from .docker_words import NetworkFacts
+from .limit_readings import readings
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,11 @@ PACK_SECONDS = 600.0  # until the first byte of an archive
 
 
 class DockerEngine:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, run: str = "") -> None:
-        """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``run`` is the directory
-        of the keeper's socket; without one all goes through the daemon."""
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "") -> None:
+        """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``kept``: docker_kept.py's
+        file. ``run`` is the directory of the keeper's socket; without one all goes through the daemon."""
         self.name = name
-        self._list = DockerList(name, url, node, cgroups)
+        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept))
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)
@@ -98,7 +100,8 @@ class DockerEngine:
         await self._list.look(container_id)
         only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ONLY_HERE}
         if only_here and container_id in self._list.seen:
-            self._keep(container_id, docker_limits.signature(self._list.seen[container_id].host), dict(only_here))
+            signature = docker_limits.signature(self._list.seen[container_id].host)
+            self._list.kept.put(container_id, Kept(signature, dict(only_here)))
         if spec.start:
             try:
                 await self._client.call(lambda sdk: sdk.start(container_id), SLOW_SECONDS)
@@ -255,9 +258,15 @@ class DockerEngine:
         """The kernel's values of this moment. As last seen while it can't be read."""
         seen = self._list.find(container_id)
         try:
-            return docker_limits.readings(seen.asked, seen.container.cgroups, self._cgroups)
+            return readings(seen.asked, seen.container.cgroups, self._cgroups)
         except NotFound:
             return seen.container.limits
+
+    def look_again(self, container_id: str) -> None:
+        seen = self._list.find(container_id)
+        lock = self._locks.get(seen.container.id)
+        if lock is None or not lock.locked():  # else it is we who change them, and who look afterwards
+            self._list.take_limits(seen.container.id, self.read_limits(container_id))
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         """All of ``changes`` or none; what the kernel has then. A container that does not run has them from its next start."""
@@ -267,7 +276,10 @@ class DockerEngine:
         async with lock:
             signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
             kept = self._list.kept.get(container.id)
-            self._keep(container.id, signature, (kept[1] if kept is not None else {}) | changes)
+            asked = {name: value for name, value in self._list.find(container.id).asked.items() if value is not None}
+            wanted = merge_limits(asked, changes)
+            values = (kept.values if kept else {}) | {name: wanted.get(name) for name in changes}
+            self._list.kept.put(container.id, Kept(signature, values, container.started_at))
             await self._list.look(container.id)
         return self.read_limits(container.id)
 
@@ -278,9 +290,6 @@ class DockerEngine:
             if value is not None and name in locked:
                 raise Unsupported(f"{LIMITS[name].label} can't be set on this host: {locked[name]}", code="limit_locked")
 
-    def _keep(self, container_id: str, signature: tuple[Any, ...], asked: docker_limits.Values) -> None:
-        self._list.kept[container_id] = (signature, asked)
-
     def _write_limits(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
         """In a thread. The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
         seen = self._list.find(container_id)
@@ -288,8 +297,7 @@ class DockerEngine:
         host = sdk.inspect_container(container_id).get("HostConfig") or {}
         asked = docker_limits.requested(host, self._list.cpus)
         if not paths:
-            wanted, recorded = asked | changes, dict(changes)
-            return self._record(sdk, container_id, recorded, wanted, host)
+            return self._record(sdk, container_id, dict(changes), asked | changes, host)
         before = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
         self._cgroups.update(paths, changes)
         after = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
@@ -298,7 +306,7 @@ class DockerEngine:
         try:
             signature = self._record(sdk, container_id, recorded, after | changes, host)
         except Exception as error:
-            self._cgroups.update(paths, {name: before[name] for name in changes})
+            self._cgroups.update(paths, {name: change_to(before[name], after[name]) for name in changes})
             raise error
         done = {name: kernel for name, (kernel, _) in self._cgroups.read(paths).items()}
         if wrong := {name: after[name] for name in after if done[name] != after[name]}:

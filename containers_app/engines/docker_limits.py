@@ -7,7 +7,8 @@ means "leave it" in an update, so "no limit" must be written as a number that me
     cpu_weight  CpuShares = 1024, the default          memory      Memory = UNLIMITED
     cpuset      CpusetCpus = all CPUs                  memory_low  MemoryReservation = -1
     swap        MemorySwap = -1                        pids        PidsLimit = -1
-    memory_high Docker has no word for it
+    io_…_bytes, io_…_ops  BlkioDevice… when it is made; an update knows no words for them
+    memory_high, io_weight, hugetlb  Docker has no word for them
 
 Source: moby daemon/daemon_unix.go, container/container_unix.go (UpdateContainer); tried with 20.10.
 """
@@ -18,15 +19,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidInput
-from ..kernel.cgroups import Cgroups, values
-from ..spec import LIMITS, NET_LIMITS, LimitReading, LimitValue
+from ..kernel.cgroups import values
+from ..spec import NET_LIMITS, LimitReading, LimitValue, amount, change_to, whole
 
 UNLIMITED = (1 << 63) - 4096  # bytes: the kernel's own largest limit in whole pages; v1 and v2 read it as "no limit"
 MIN_MEMORY = 6 << 20  # bytes; the daemon refuses less
 FIELDS = (
     "NanoCpus", "CpuQuota", "CpuPeriod", "CpuShares", "CpusetCpus", "Memory", "MemorySwap", "MemoryReservation", "PidsLimit",
 )  # fmt: skip
-KEPT_ONLY_HERE = ("memory_high",)
+BY_DISK = {
+    "io_read_bytes": "BlkioDeviceReadBps", "io_write_bytes": "BlkioDeviceWriteBps", "io_read_ops": "BlkioDeviceReadIOps",
+    "io_write_ops": "BlkioDeviceWriteIOps",
+}  # fmt: skip
+KEPT_ONLY_HERE = ("memory_high", "io_weight", "hugetlb", *BY_DISK)
 NOT_DOCKERS = dict.fromkeys(NET_LIMITS, "The panel sets network rates of its own sandboxes only, so far.")
 Values = dict[str, LimitValue | None]
 
@@ -51,12 +56,19 @@ def requested(host: Mapping[str, Any], cpus: int) -> Values:
         "memory_low": reservation if 0 < reservation < UNLIMITED else None,
         "swap": both - memory if limited and both >= memory else None,
         "pids": pids if pids > 0 else None,
+        "io_weight": None,
+        "hugetlb": None,
+        **{name: _by_disk(host.get(word)) for name, word in BY_DISK.items()},
     }
+
+
+def _by_disk(entries: list[dict[str, Any]] | None) -> LimitValue | None:
+    return {str(entry["Path"]).removeprefix("/dev/"): int(entry["Rate"]) for entry in entries or ()} or None
 
 
 def check(changes: Mapping[str, LimitValue | None]) -> None:
     memory = changes.get("memory")
-    if memory is not None and int(memory) < MIN_MEMORY:
+    if memory is not None and whole(memory) < MIN_MEMORY:
         raise InvalidInput("Docker takes no memory limit below 6 MB.", hint="Set at least 6M, or use a raw sandbox.")
 
 
@@ -67,25 +79,29 @@ def record(changes: Mapping[str, LimitValue | None], wanted: Values, host: Mappi
         body |= _cpu(changes["cpu"], host, cpus)
     if "cpu_weight" in changes:
         weight = changes["cpu_weight"]
-        body["CpuShares"] = values.DEFAULT_SHARES if weight is None else values.shares(int(weight))
+        body["CpuShares"] = values.DEFAULT_SHARES if weight is None else values.shares(whole(weight))
     if "cpuset" in changes:
         body["CpusetCpus"] = str(changes["cpuset"] or values.cpu_text(frozenset(range(cpus))))
     if "memory" in changes or "swap" in changes:
         body |= _memory(wanted.get("memory"), wanted.get("swap"), in_update=bool(host))
     if "memory_low" in changes:
-        body["MemoryReservation"] = -1 if changes["memory_low"] is None else int(changes["memory_low"])
+        body["MemoryReservation"] = -1 if changes["memory_low"] is None else whole(changes["memory_low"])
     if "pids" in changes:
-        body["PidsLimit"] = -1 if changes["pids"] is None else int(changes["pids"])
+        body["PidsLimit"] = -1 if changes["pids"] is None else whole(changes["pids"])
+    if not host:
+        for name, word in BY_DISK.items():
+            if isinstance(disks := changes.get(name), dict):
+                body[word] = [{"Path": f"/dev/{disk}", "Rate": rate} for disk, rate in disks.items()]
     return body
 
 
 def _cpu(cores: LimitValue | None, host: Mapping[str, Any], cpus: int) -> dict[str, Any]:
     if host.get("CpuQuota") or host.get("CpuPeriod"):
         period = int(host.get("CpuPeriod") or values.PERIOD)
-        return {"CpuQuota": -1 if cores is None else max(values.SMALLEST_QUOTA, round(float(cores) * period))}
+        return {"CpuQuota": -1 if cores is None else max(values.SMALLEST_QUOTA, round(amount(cores) * period))}
     if cores is None and not host.get("NanoCpus"):
         return {}
-    return {"NanoCpus": round((cpus if cores is None else float(cores)) * 1e9)}
+    return {"NanoCpus": round((cpus if cores is None else amount(cores)) * 1e9)}
 
 
 def _memory(memory: LimitValue | None, swap: LimitValue | None, *, in_update: bool) -> dict[str, Any]:
@@ -94,8 +110,8 @@ def _memory(memory: LimitValue | None, swap: LimitValue | None, *, in_update: bo
             raise InvalidInput("Docker limits swap only together with memory.", hint="Set a memory limit too.")
         return {"Memory": UNLIMITED, "MemorySwap": -1}
     if swap is None:  # a new container gets Docker's default then: as much swap as memory
-        return {"Memory": int(memory)} | ({"MemorySwap": -1} if in_update else {})
-    return {"Memory": int(memory), "MemorySwap": int(memory) + int(swap)}
+        return {"Memory": whole(memory)} | ({"MemorySwap": -1} if in_update else {})
+    return {"Memory": whole(memory), "MemorySwap": whole(memory) + whole(swap)}
 
 
 def drifted(host: Mapping[str, Any], kernel: Values, cpus: int) -> set[str]:
@@ -104,10 +120,15 @@ def drifted(host: Mapping[str, Any], kernel: Values, cpus: int) -> set[str]:
     return {name for name in ("memory", "swap") if asked[name] != kernel.get(name)}
 
 
+def still_asked(kept: Values, same_record: bool) -> Values:
+    """What was asked for through us and still holds: a record that others have changed since says better what it can say."""
+    return {name: value for name, value in kept.items() if same_record or name in KEPT_ONLY_HERE}
+
+
 def not_kept(limits: Mapping[str, LimitReading], kept: Values, recorded: bool) -> Values:
     """What was asked for through us and a new start has lost, as far as the record can't say it. ``recorded``: it can at all."""
     return {
-        name: value
+        name: change_to(value, limits[name].kernel)
         for name, value in kept.items()
         if (value is None or name in KEPT_ONLY_HERE or not recorded)
         and name in limits
@@ -118,15 +139,3 @@ def not_kept(limits: Mapping[str, LimitReading], kept: Values, recorded: bool) -
 
 def signature(host: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(host.get(field) for field in FIELDS)
-
-
-def readings(asked: Values, paths: Mapping[str, str], cgroups: Cgroups) -> dict[str, LimitReading]:
-    """``asked`` beside what the kernel has; None where the container has no cgroup. NotFound when it has just gone."""
-    found = cgroups.read(paths) if paths else {}
-    locked, maximums = cgroups.locked() | NOT_DOCKERS, cgroups.maximums()
-    return {
-        name: LimitReading(
-            asked.get(name), *found.get(name, (None, None)), row.unit, maximums.get(name, row.maximum), locked.get(name, "")
-        )
-        for name, row in LIMITS.items()
-    }

@@ -15,13 +15,18 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from ..errors import Conflict, NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
+from ..spec import LimitReading
 from . import docker_events, docker_limits, docker_view
 from .base import Changed, EngineStatus
 from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
+from .docker_kept import KeptLimits
 from .docker_view import Seen
 
 LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat each)
@@ -32,13 +37,13 @@ _log = logging.getLogger(__name__)
 
 
 class DockerList:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups) -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: KeptLimits) -> None:
         self._asked_for = bool(url)
         self.client = DockerClient(url or DEFAULT_URL)
         self._name, self._node, self._cgroups = name, node, cgroups
         self._changed: Changed = lambda _: None
         self.seen: dict[str, Seen] = {}
-        self.kept: dict[str, tuple[tuple[Any, ...], docker_limits.Values]] = {}  # id → (record's signature, asked through us)
+        self.kept = kept
         self._looking: dict[str, bool] = {}  # ids being looked at → whether to look again
         self._looks = 0  # numbers the looks: an older one never replaces a newer one
         self._applied: dict[str, int] = {}
@@ -109,6 +114,7 @@ class DockerList:
             _log.info("connected to %s at %s", self.status.detail, self.client.url)
             for container_id in self.seen.keys() - found.keys():
                 self.forget(container_id)
+            self.kept.only(found)
             for container_id, seen in found.items():
                 self._apply(container_id, number, seen)
             first.set()
@@ -194,24 +200,32 @@ class DockerList:
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
         kept = self.kept.get(container_id)
-        if kept is not None and kept[0] == docker_limits.signature(host):
-            asked |= kept[1]
+        if kept is None:
+            return docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
+        asked |= docker_limits.still_asked(kept.values, kept.signature == docker_limits.signature(host))
         seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
-        before = self.seen.get(container_id)
-        wrong = docker_limits.not_kept(seen.container.limits, kept[1] if kept is not None else {}, self.client.has_update)
-        if wrong and seen.container.pid and (before is None or before.container.pid != seen.container.pid):
-            try:
-                self._cgroups.update(seen.container.cgroups, wrong)
-            except TerrariumError as error:
-                _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
-            seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
+        if seen.container.pid and seen.container.started_at != kept.started_at:
+            if wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update):
+                try:
+                    self._cgroups.update(seen.container.cgroups, wrong)
+                except TerrariumError as error:
+                    _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
+                seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
+            self.kept.put(container_id, msgspec.structs.replace(kept, started_at=seen.container.started_at))
         return seen
+
+    def take_limits(self, container_id: str, limits: dict[str, LimitReading]) -> None:
+        """Somebody has changed them in the kernel."""
+        seen = self.seen[container_id]
+        if seen.container.limits != limits:
+            self.seen[container_id] = replace(seen, container=msgspec.structs.replace(seen.container, limits=limits))
+            self._changed(container_id)
 
     def forget(self, container_id: str) -> None:
         self._looks += 1
         self._applied[container_id] = self._looks  # a look that is still under way comes too late
         asyncio.get_running_loop().call_later(2 * CALL_SECONDS, self._applied.pop, container_id, None)
-        self.kept.pop(container_id, None)
+        self.kept.forget(container_id)
         if self.seen.pop(container_id, None) is not None:
             self._changed(container_id)
 

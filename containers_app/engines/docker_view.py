@@ -21,6 +21,7 @@ from ..spec import NAMESPACE_TYPES, Port
 from . import docker_limits
 from .base import Container, NamespaceView
 from .docker_spec import OWNER_LABEL
+from .limit_readings import readings
 
 _STATES = {"created": "created", "running": "running", "paused": "paused"}  # restarting, removing, exited, dead: exited
 
@@ -42,9 +43,9 @@ def view(inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups,
     pid = int(state.get("Pid") or 0) if status in ("running", "paused") else 0
     inodes, paths, user_map = _kernel(pid, cgroups)
     try:
-        limits = docker_limits.readings(asked, paths, cgroups)
+        limits = readings(asked, paths, cgroups)
     except NotFound:  # it ends at this moment; an event will tell
-        limits, paths = docker_limits.readings(asked, {}, cgroups), {}
+        limits, paths = readings(asked, {}, cgroups), {}
     ended = status == "exited"
     container = Container(
         id=str(inspected.get("Id") or ""),

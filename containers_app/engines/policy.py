@@ -369,7 +369,7 @@ def check_changes(policy: Policy, changes: LimitChanges) -> None:
 
 
 def check_limit(name: str, value: LimitValue | None, largest: float) -> None:
-    if value is None or isinstance(value, str) or value > largest:
+    if not isinstance(value, (int, float)) or value > largest:
         raise PolicyRefused(
             f"This host allows at most {largest:.10g} for the limit {name}.", hint=f"Set {name} to {largest:.10g} or less."
         )

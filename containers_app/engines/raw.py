@@ -19,14 +19,16 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
+from ..errors import Conflict, KernelRefused, NotFound
 from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.task import View
-from ..spec import ContainerSpec, LimitChanges, LimitReading
+from ..spec import ContainerSpec, LimitChanges, LimitReading, merge_limits
 from . import raw_exec, raw_images, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText
+from .groups import Groups
 from .image_process import Told
+from .limit_readings import check_changes
 from .policy import Policy, check_spec
 from .raw_actions import Actions
 from .raw_checks import check_possible, ids
@@ -57,9 +59,10 @@ class RawEngine(Actions):
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
         self.images_of = RawImages(self._images, policy, self._records, self._store.home)
         self.wire = Wire(tag, data, policy, self._records)
+        self.groups = Groups(tag, data, cgroups)
         self._runner = Runner(
             tag=tag, run=run, image_directory=self._images, store=self._store, cgroups=cgroups, joiner=self._joiner,
-            wire=self.wire, init=raw_init.find(data), ended=self._ended,
+            groups=self.groups, wire=self.wire, init=raw_init.find(data), ended=self._ended,
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
         self._restarter = Restarter(self._launch_again, self._touch)
@@ -69,6 +72,7 @@ class RawEngine(Actions):
     async def open(self, changed: Changed) -> None:
         """Find out what became of everything, whatever was killed when, and adopt what runs."""
         self._changed = changed
+        self.groups.open()
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
         await asyncio.to_thread(images.remove_scratch, self._images)
@@ -81,16 +85,18 @@ class RawEngine(Actions):
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
-            self._undo(name)
-        for name in group_names(self._cgroups, self._tag) - {record.id for record in records}:
-            self._runner.release(self._cgroups.paths(self._runner.group(name)))
+            self._store.remove(name)  # what it had of control groups goes below: no record claims it
+        wanted = {self._runner.group_of(record) for record in records} | {self.groups.place(name) for name in self.groups.names()}
+        for group in sorted(group_names(self._cgroups, self._tag) - wanted):
+            self._runner.release(self._cgroups.paths(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:
             sandbox = Sandbox(record)
-            sandbox.paths = self._cgroups.paths(self._runner.group(record.id))
+            sandbox.paths = self._cgroups.paths(self._runner.group_of(record))
             outcome = raw_recover.look(record, children, self._cgroups.pids(sandbox.paths))
             if outcome.action == "remove":
-                self._undo(record.id)
+                self._runner.release(sandbox.paths)
+                self._store.remove(record.id)
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
@@ -98,10 +104,6 @@ class RawEngine(Actions):
                     record.wanted, record.restart_at = True, 0.0
                 self._restarter.look(sandbox)
         await self.wire.assert_rules()
-
-    def _undo(self, sandbox_id: str) -> None:
-        self._runner.release(self._cgroups.paths(self._runner.group(sandbox_id)))
-        self._store.remove(sandbox_id)
 
     async def close(self) -> None:
         """Leave every sandbox running."""
@@ -167,6 +169,8 @@ class RawEngine(Actions):
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         check_spec(self._policy, spec)
         check_possible(spec)
+        if spec.group:
+            self.groups.get(spec.group)
         image = images.get_image(self._images, spec.image)
         spec = raw_making.with_defaults(spec, image)
         self._check_name_free(spec.name)
@@ -306,25 +310,24 @@ class RawEngine(Actions):
             sandbox.record, sandbox.paths if sandbox.record.phase == "running" else {}, self._cgroups, self._tag
         )
 
+    def look_again(self, container_id: str) -> None:
+        sandbox = self._find(container_id)
+        if not sandbox.lock.locked():  # else it is we who change it, and who look afterwards
+            self._touch(sandbox)
+
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         async with self._held(container_id) as sandbox:
-            locked, maximums = self._cgroups.locked() | raw_view.without_link(sandbox.record), self._cgroups.maximums()
-            for name, value in changes.items():
-                if value is not None and name in locked:
-                    raise InvalidInput(f"{name} can't be set on this host: {locked[name]}", code="limit_locked")
-                if isinstance(value, (int, float)) and name in maximums and value > maximums[name]:
-                    raise InvalidInput(f"{name} can't be above {maximums[name]:g} here.", hint="Send null to clear the limit.")
+            check_changes(changes, self._cgroups, raw_view.without_link(sandbox.record))
             if sandbox.record.phase == "running":
                 groups = partial(self._cgroups.update, sandbox.paths, changes)
                 await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)
-            for name, value in changes.items():
-                if value is None:
-                    sandbox.record.requested.pop(name, None)
-                else:
-                    sandbox.record.requested[name] = value
+            sandbox.record.requested = merge_limits(sandbox.record.requested, changes)
             self._store.save(sandbox.record)
-        self._touch(sandbox)
-        return self.read_limits(container_id)
+        limits = self.read_limits(container_id)
+        if sandbox.cached is not None:  # nothing else has changed: read the kernel once, not twice
+            sandbox.cached = msgspec.structs.replace(sandbox.cached, limits=limits)
+        self._changed(sandbox.record.id)
+        return limits
 
     async def logs(self, container_id: str, query: LogQuery) -> LogText:
         sandbox = self._find(container_id)

@@ -93,11 +93,6 @@ def check_shared_mounts(spec: ContainerSpec) -> None:
         raise InvalidInput("Only a bind mount has anybody to share with.", code="invalid_mount", hint="Leave propagation out.")
 
 
-def check_volumes(spec: ContainerSpec) -> None:
-    if any(mount.type == "volume" for mount in spec.mounts):
-        raise Unsupported("Volumes are Docker's; a sandbox has none.", hint="Use a mount of type bind or tmpfs.")
-
-
 def check_health(spec: ContainerSpec) -> None:
     if spec.health is not None:
         raise Unsupported("A sandbox has no health check.", hint="Leave health out, or use Docker.")
@@ -124,7 +119,6 @@ POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_mapped_users,
     check_shared_mounts,
     check_health,
-    check_volumes,
 )
 
 

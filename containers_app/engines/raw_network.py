@@ -12,7 +12,7 @@ from ..kernel import firewall, shaping
 from ..kernel.network import DEFAULT, Attachment, Network, describe_bridge
 from ..kernel.networks import Networks, open_networks
 from ..kernel.ports import Published
-from ..spec import NET_LIMITS, LimitChanges, LimitValue, NetworkSpec
+from ..spec import NET_LIMITS, LimitChanges, LimitValue, NetworkSpec, whole
 from .policy import Policy
 from .raw_store import Record
 
@@ -77,7 +77,7 @@ class Wire:
         """The shell commands that hold its link to its rates and lead its ports to it."""
         if record.attachment is None:
             return []
-        rates = {name: int(value) for name, value in record.requested.items() if name in NET_LIMITS}
+        rates = {name: whole(value) for name, value in record.requested.items() if name in NET_LIMITS}
         return shaping.describe(self._tag, record.attachment.link, rates) + self._describe_ports(record)
 
     def _describe_ports(self, record: Record) -> list[str]:
@@ -132,7 +132,7 @@ class Wire:
         try:
             for name, value in rates.items():
                 done.append(name)
-                shaping.set_rate(self._tag, record.attachment.link, name, None if value is None else int(value))
+                shaping.set_rate(self._tag, record.attachment.link, name, None if value is None else whole(value))
         except TerrariumError:
             for name in done:
                 shaping.set_rate(self._tag, record.attachment.link, name, before.get(name))

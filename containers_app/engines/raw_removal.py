@@ -5,34 +5,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 
 from ..errors import NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
 from ..kernel.networks import remove_networks
+from .groups import PREFIX
 from .raw_store import Store
 
 
 def group_names(cgroups: Cgroups, tag: str) -> set[str]:
-    """The sandboxes of this instance that have a control group, known or not."""
-    tops = [path for path in cgroups.paths(f"terrarium-{tag}").values() if os.path.isdir(path)]
-    return {entry.name for path in tops for entry in os.scandir(path) if entry.is_dir()}
+    """The control groups of this instance's sandboxes and groups, known or not, by their names below the hierarchies' roots."""
+    found: set[str] = set()
+    top = f"terrarium-{tag}"
+    for path in dict.fromkeys(cgroups.paths(top).values()):
+        for name in _inside(path):
+            found.add(f"{top}/{name}")
+            if name.startswith(PREFIX):
+                found |= {f"{top}/{name}/{member}" for member in _inside(f"{path}/{name}")}
+    return found
+
+
+def _inside(path: str) -> list[str]:
+    return [entry.name for entry in os.scandir(path) if entry.is_dir()] if os.path.isdir(path) else []
 
 
 async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
     """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
     store, left = Store(data), []
     top = cgroups.paths(f"terrarium-{tag}")
-    for name in sorted(group_names(cgroups, tag) | set(store.names())):
-        paths = cgroups.paths(f"terrarium-{tag}/{name}")
+    for group in sorted(group_names(cgroups, tag), reverse=True):  # members before their groups
+        paths = cgroups.paths(group)
         try:
             with contextlib.suppress(NotFound):
                 cgroups.kill(paths)
             await asyncio.to_thread(cgroups.remove, paths)
+        except (TerrariumError, OSError) as error:
+            left.append(f"control group {group}: {error}")
+    for name in store.names():
+        try:
             await asyncio.to_thread(store.remove, name)
         except (TerrariumError, OSError) as error:
             left.append(f"sandbox {name}: {error}")
     try:
         await asyncio.to_thread(cgroups.remove, top)
+        await asyncio.to_thread(shutil.rmtree, f"{data}/groups", ignore_errors=True)
         await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")
     except (TerrariumError, OSError) as error:
         left.append(str(error))

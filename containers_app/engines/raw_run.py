@@ -22,6 +22,7 @@ from ..kernel.cgroups import Cgroups
 from ..spec import Mount, signal_number
 from . import raw_init, raw_plan, raw_recover, raw_restart
 from .base import Container
+from .groups import Groups
 from .keeper_client import Exit, KeeperClient
 from .raw_joins import Joiner
 from .raw_network import Wire
@@ -60,16 +61,22 @@ class Runner:
         joiner: Joiner,
         wire: Wire,
         init: str,
+        groups: Groups,
         ended: Callable[[Sandbox], None],
     ) -> None:
         self._tag, self._images, self._store, self._cgroups = tag, image_directory, store, cgroups
-        self._joiner, self._ended, self.wire, self._init = joiner, ended, wire, init
+        self._joiner, self._groups, self._ended, self.wire, self._init = joiner, groups, ended, wire, init
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
 
-    def group(self, sandbox_id: str) -> str:
-        return f"terrarium-{self._tag}/{sandbox_id}"
+    def group(self, sandbox_id: str, shared: str = "") -> str:
+        """The name of its control group, inside of the group with which it shares a budget."""
+        top = self._groups.place(shared) if shared else f"terrarium-{self._tag}"
+        return f"{top}/{sandbox_id}"
+
+    def group_of(self, record: Record) -> str:
+        return self.group(record.id, record.spec.group)
 
     async def close(self) -> None:
         for task in list(self._tasks):
@@ -82,7 +89,7 @@ class Runner:
 
     def place(self, record: Record, run: str) -> raw_plan.Place:
         image = images.get_image(self._images, record.spec.image)
-        paths = self._cgroups.paths(self.group(record.id))
+        paths = self._cgroups.paths(self.group_of(record))
         cgroup2 = paths.get("", "")
         v1 = dict.fromkeys(path for path in paths.values() if path != cgroup2)
         return raw_plan.Place(
@@ -102,7 +109,7 @@ class Runner:
         plan = raw_plan.launch_plan(record.spec, place)
         return (
             layers
-            + self._cgroups.describe(self.group(record.id), record.requested)
+            + self._cgroups.describe(self.group_of(record), record.requested)
             + plan.describe()
             + self.wire.describe(record)
         )
@@ -126,7 +133,9 @@ class Runner:
         fds: list[int] = []
         self.expect_exit(run.id)
         try:
-            sandbox.paths = self._cgroups.create(self.group(record.id), record.requested)
+            if record.spec.group:
+                self._groups.ensure(record.spec.group)
+            sandbox.paths = self._cgroups.create(self.group_of(record), record.requested)
             record.attachment = self.wire.attachment(record, addresses)
             await self.wire.publish(record)
             spec, joined = self._joiner.open(record.spec, record.uid_base)

@@ -11,9 +11,10 @@ from ..errors import NotFound
 from ..kernel import confinement, namespaces, security, shaping
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import DEFAULT
-from ..spec import LIMITS, NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
+from ..spec import NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
 from . import raw_isolation, raw_plan, raw_restart
 from .base import Container, NamespaceView
+from .limit_readings import readings
 from .raw_checks import REFERENCES
 from .raw_store import UIDS_EACH, Ending, Record
 
@@ -75,6 +76,7 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> C
         started_at=run.started_at if run and run.started_at else None,
         finished_at=ending.at if ending is not None and not running else None,
         owner=record.owner,
+        group=record.spec.group,
         hostname=_hostname(record),
         addresses=_addresses(record),
         labels=record.spec.labels,
@@ -127,18 +129,10 @@ def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
 
 def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> dict[str, LimitReading]:
     """Every limit of the table; kernel's and effective value are None without a cgroup to read them from."""
-    read: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
-    if paths:
-        with contextlib.suppress(NotFound):
-            read = cgroups.read(paths)
-        read |= {name: (rate, rate) for name, rate in read_rates(record, tag).items()}
-    locked, maximums = cgroups.locked() | without_link(record), cgroups.maximums()
-    readings = {}
-    for name, row in LIMITS.items():
-        kernel, effective = read.get(name, (None, None))
-        maximum = maximums.get(name, row.maximum)
-        readings[name] = LimitReading(record.requested.get(name), kernel, effective, row.unit, maximum, locked.get(name, ""))
-    return readings
+    requested, locked = dict(record.requested), without_link(record)
+    with contextlib.suppress(NotFound):
+        return readings(requested, paths, cgroups, read_rates(record, tag) if paths else {}, locked)
+    return readings(requested, {}, cgroups, locked=locked)
 
 
 def read_rates(record: Record, tag: str) -> dict[str, int | None]:

@@ -46,6 +46,20 @@ def check_name(spec: ContainerSpec) -> None:
         )
 
 
+def check_group(spec: ContainerSpec) -> None:
+    if spec.group:
+        check_group_name(spec.group)
+
+
+def check_group_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{shown(name)} is not a group's name.",
+            code="invalid_name",
+            hint="Use 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit.",
+        )
+
+
 def check_engine(spec: ContainerSpec) -> None:
     """Which there are only the worker knows."""
     if not ENGINE_NAME.fullmatch(spec.engine):
@@ -301,5 +315,5 @@ CONTAINER_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_name, check_engine, check_image, check_command, check_env, check_cwd, check_user, check_hostname,
     check_namespaces, check_time_offsets, check_mounts, check_security,
     check_seccomp_profile, check_covered_paths, check_rlimits, check_oom_score, check_restart, check_stop,
-    check_ports, check_names, check_id_map, check_health,
+    check_ports, check_names, check_id_map, check_health, check_group,
 )  # fmt: skip

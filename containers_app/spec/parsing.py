@@ -10,7 +10,7 @@ import msgspec
 from ..errors import InvalidInput
 from ..units import parse_size
 from .checks import CONTAINER_CHECKS
-from .limits import parse_limits
+from .limits import parse_limits, set_limits
 from .words import ContainerSpec
 
 
@@ -21,8 +21,7 @@ def parse_container(raw: object) -> ContainerSpec:
             "A container is described by a JSON object.", hint='For example {"name": "web-1", "image": "busybox"}.'
         )
     fields: dict[str, Any] = dict(raw)
-    limits = parse_limits({} if fields.get("limits") is None else fields["limits"])
-    fields["limits"] = {name: value for name, value in limits.items() if value is not None}
+    fields["limits"] = set_limits(parse_limits({} if fields.get("limits") is None else fields["limits"]))
     mounts = [] if fields.get("mounts") is None else fields["mounts"]
     if isinstance(mounts, (list, tuple)):  # what is no list is refused below
         mounts = [{**m, "size": parse_size(m["size"])} if isinstance(m, Mapping) and m.get("size") else m for m in mounts]

@@ -133,6 +133,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id_map: tuple[IdMap, ...] = ()  # of its own user namespace, for users and groups; () is a whole range of its own
     health: Health | None = None
     labels: dict[str, str] = {}
+    group: str = ""  # a group of sandboxes that share one budget; "" is none
     mounts: tuple[Mount, ...] = ()
     security: Security = Security()
     start: bool = True

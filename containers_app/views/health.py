@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 
-from .. import services
+from .. import host_services
 from ..responses import answer
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
-    if await services.worker_answers():
+    if await host_services.worker_answers():
         return answer({"status": "ok", "worker": "up"})
     return answer({"status": "degraded", "worker": "down"}, status=503)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from .. import services
+from .. import host_services
 from ..errors import TerrariumError
 from ..exposition import CONTENT_TYPE, exposition
 from ..responses import MethodNotAllowed, failure
@@ -18,6 +18,6 @@ async def metrics(request: Any) -> HttpResponse:
         refused["Allow"] = "GET"
         return refused
     try:
-        return HttpResponse(exposition(await services.read_metrics(request.visitor)), content_type=CONTENT_TYPE)
+        return HttpResponse(exposition(await host_services.read_metrics(request.visitor)), content_type=CONTENT_TYPE)
     except TerrariumError as error:
         return failure(error)

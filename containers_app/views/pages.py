@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from .. import image_services, network_services, services
+from .. import host_services, image_services, network_services, services
 from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
@@ -41,13 +41,13 @@ async def home(request: HttpRequest) -> HttpResponse:
 
 
 async def overview(request: Any) -> HttpResponse:
-    return await _page(request, "overview", containers=_containers(request), host=services.read_host(request.visitor))
+    return await _page(request, "overview", containers=_containers(request), host=host_services.read_host(request.visitor))
 
 
 async def containers(request: Any) -> HttpResponse:
     visitor = request.visitor
     return await _page(
-        request, "containers", containers=_containers(request), host=services.read_host(visitor),
+        request, "containers", containers=_containers(request), host=host_services.read_host(visitor),
         images=image_services.list_images(visitor), limits_table=LIMITS_TABLE,
     )  # fmt: skip
 
@@ -65,7 +65,7 @@ async def container(request: Any, reference: str, tab: str = "overview") -> Http
 
 
 async def namespaces(request: Any) -> HttpResponse:
-    return await _page(request, "namespaces", graph=services.read_graph(request.visitor))
+    return await _page(request, "namespaces", graph=host_services.read_graph(request.visitor))
 
 
 async def images(request: Any) -> HttpResponse:
@@ -77,11 +77,11 @@ async def networks(request: Any) -> HttpResponse:
 
 
 async def activity(request: Any) -> HttpResponse:
-    return await _page(request, "activity", items=services.list_events(request.visitor, 0, 200))
+    return await _page(request, "activity", items=host_services.list_events(request.visitor, 0, 200))
 
 
 async def host(request: Any) -> HttpResponse:
-    return await _page(request, "host", host=services.read_host(request.visitor))
+    return await _page(request, "host", host=host_services.read_host(request.visitor))
 
 
 async def api_docs(request: Any, document: dict[str, Any]) -> HttpResponse:

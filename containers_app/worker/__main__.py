@@ -30,6 +30,7 @@ from ..kernel.cgroups import choose
 from .commands import Worker, find, handle
 from .events import EventLog
 from .history import History
+from .limit_watch import LimitWatch
 from .live import Live
 from .registry import Registry
 from .sampler import Sampler
@@ -101,10 +102,13 @@ async def serve(options: argparse.Namespace) -> None:
     )  # fmt: skip
     state, web = options.data / "state", options.run / "web"
     state.mkdir(mode=0o700, exist_ok=True)
-    registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler, history))
+    watch = LimitWatch(cgroups, lambda container_id: registry.engine_of(container_id).look_again(container_id))
+    registry = Registry(engines, EventLog(state / "events.jsonl", options.node), live, Tracker(sampler, history, watch))
     live.open(registry)
     await registry.open()
-    worker = Worker(options.node, rules, registry, live, history, cgroups, str(options.run))
+    raw = engines["raw"]
+    assert isinstance(raw, RawEngine)
+    worker = Worker(options.node, rules, registry, live, history, cgroups, str(options.data), raw.groups, str(options.run))
     server = Server(web / "worker.sock", options.node, rules.admits, lambda command: handle(worker, command), live)
     web.mkdir(mode=0o750, exist_ok=True)
     server.open(group_of(options.web_uid))
@@ -113,6 +117,7 @@ async def serve(options: argparse.Namespace) -> None:
     _log.info("serving %s as node %s, %d containers", web / "worker.sock", options.node, len(registry.all()))
     minding = (
         asyncio.create_task(keep_forwarding(engines), name="forwarding"), asyncio.create_task(history.keep(), name="history"),
+        asyncio.create_task(watch.keep(lambda: live.latest is not None), name="limits"),
     )  # fmt: skip
     await stop.wait()
     for task in minding:
@@ -142,21 +147,24 @@ async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
 
 
 class Tracker:
-    """Tells the sampler which containers there are to sample, and the history which are gone for good."""
+    """Tells the sampler and the watch of limits which containers run, and the history which are gone for good."""
 
-    def __init__(self, sampler: Sampler, history: History) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: Sampler, history: History, watch: LimitWatch) -> None:
+        self._sampler, self._watch = sampler, watch
         self._history = history
 
     def update(self, container: Container) -> None:
         if container.state in ("running", "paused") and container.cgroups:
             limits = {name: reading.effective for name, reading in container.limits.items()}
             self._sampler.track(container.id, container.cgroups, container.pid, limits)
+            self._watch.track(container.id, container.cgroups)
         else:
             self._sampler.forget(container.id)
+            self._watch.forget(container.id)
 
     def forget(self, container_id: str) -> None:
         self._sampler.forget(container_id)
+        self._watch.forget(container_id)
         self._history.forget(container_id)
 
 

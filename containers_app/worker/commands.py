@@ -19,12 +19,24 @@ import msgspec
 from .. import spec as specs
 from ..engines import policy as policies
 from ..engines.base import Container, Engine, Listing, LogText, Terminal
+from ..engines.groups import Groups
 from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
 from ..kernel import mountinfo
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
-from . import adding, docker_commands, image_commands, inspection, metrics, neighbours, network_commands, protocol
+from . import (
+    adding,
+    docker_commands,
+    group_commands,
+    image_commands,
+    inspection,
+    limit_commands,
+    metrics,
+    neighbours,
+    network_commands,
+    protocol,
+)
 from .history import History
 from .jobs import Jobs
 from .live import Live
@@ -52,8 +64,11 @@ class Worker:
     live: Live
     history: History
     cgroups: Cgroups
+    data: str  # the panel's data directory
+    groups: Groups
     run: str = ""  # the directory of the panel's own sockets and pid files
     terminals: dict[str, Terminal] = field(default_factory=dict)  # those whose holder can't size them itself
+    group_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     names: set[str] = field(default_factory=set)  # of containers being made
     jobs: Jobs = field(init=False)
 
@@ -92,7 +107,7 @@ async def get_container(worker: Worker, command: protocol.GetContainer) -> Conta
 
 
 async def create_container(worker: Worker, command: protocol.CreateContainer) -> Container:
-    spec = checked_spec(command.spec)
+    spec = _resolved(worker, checked_spec(command.spec))
     if len(command.owner) > 150 or not command.owner.isprintable():
         raise InvalidInput("That is not a user's name.")
     policies.check_spec(worker.policy, spec)
@@ -109,7 +124,11 @@ def checked_spec(spec: ContainerSpec) -> ContainerSpec:
     """The spec with its limits in the table's units. InvalidInput as from ``spec.parse_container``."""
     for check in specs.CONTAINER_CHECKS:
         check(spec)
-    limits = {name: value for name, value in specs.parse_limits(spec.limits).items() if value is not None}
+    return msgspec.structs.replace(spec, limits=specs.set_limits(specs.parse_limits(spec.limits)))
+
+
+def _resolved(worker: Worker, spec: ContainerSpec) -> ContainerSpec:
+    limits = specs.set_limits(worker.cgroups.resolve(dict(spec.limits), worker.data))
     return msgspec.structs.replace(spec, limits=limits)
 
 
@@ -234,22 +253,6 @@ async def resize_terminal(worker: Worker, command: protocol.ResizeTerminal) -> N
     await terminal.resize(command.rows, command.columns)
 
 
-# ── limits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def read_limits(worker: Worker, command: protocol.ReadLimits) -> object:
-    return _engine(worker, command.id).read_limits(command.id)
-
-
-async def update_limits(worker: Worker, command: protocol.UpdateLimits) -> object:
-    changes = specs.parse_limits(command.changes)
-    policies.check_changes(worker.policy, changes)
-    engine = _engine(worker, command.id)
-    limits = await engine.update_limits(command.id, changes)
-    _seen(worker, engine, command.id)
-    return limits
-
-
 # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -313,7 +316,7 @@ async def read_commands(worker: Worker, command: protocol.ReadCommands) -> objec
 
 
 async def preview_commands(worker: Worker, command: protocol.PreviewCommands) -> object:
-    spec = checked_spec(command.spec)
+    spec = _resolved(worker, checked_spec(command.spec))
     policies.check_spec(worker.policy, spec)
     return worker.registry.engine(spec.engine).preview(spec)
 
@@ -394,8 +397,8 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.AddProcess: add_process,
     protocol.OpenTerminal: open_terminal,
     protocol.ResizeTerminal: resize_terminal,
-    protocol.ReadLimits: read_limits,
-    protocol.UpdateLimits: update_limits,
+    **limit_commands.HANDLERS,
+    **group_commands.HANDLERS,
     protocol.ReadProcesses: read_processes,
     protocol.ReadNamespaces: read_namespaces,
     protocol.ReadMounts: read_mounts,

@@ -18,6 +18,7 @@ from ..kernel import namespaces, procfs
 from ..kernel.cgroups import Cgroups
 from ..kernel.cgroups.files import Counters, number, read_or_none
 from ..kernel.cgroups.values import shares
+from ..spec import amount
 from .protocol import DiskTotals, Metrics, NetworkTotals, Totals
 
 # Bridges and the host's ends of containers' cables carry what is counted elsewhere already.
@@ -126,9 +127,7 @@ def _group(container: Container, cgroups: Cgroups) -> str:
 def _limit(container: Container, name: str) -> float | None:
     """What the kernel has; 0 for none, None when the host has no such limit."""
     reading = container.limits.get(name)
-    if reading is None or isinstance(reading.kernel, str):
-        return None
-    return float(reading.kernel or 0)
+    return None if reading is None else amount(reading.kernel or 0)
 
 
 def _whole(value: float | None) -> int | None:

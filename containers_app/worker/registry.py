@@ -21,6 +21,7 @@ import msgspec
 
 from ..engines.base import Container, Engine, EngineStatus
 from ..errors import EngineUnavailable, NotFound, TerrariumError, Unsupported
+from ..spec import LimitValue
 from .events import EventLog
 from .protocol import Event
 
@@ -234,5 +235,7 @@ def _limit_changes(before: Container, after: Container) -> str:
     return ", ".join(words)
 
 
-def _shown(value: float | str | None) -> str:
+def _shown(value: LimitValue | None) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{part} {amount}" for part, amount in value.items())
     return "none" if value is None else str(value)

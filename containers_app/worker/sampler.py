@@ -24,7 +24,7 @@ from typing import Protocol
 
 from ..kernel import namespaces, procfs
 from ..kernel.cgroups.files import Counters
-from ..spec import LimitValue
+from ..spec import LimitValue, amount, whole
 from .protocol import HostStats, Stats, StatsFrame
 
 _SPARE_FILES = 256  # fds left to the rest of the worker: connections, pidfds, logs
@@ -104,9 +104,9 @@ class Sampler:
             entry.started = procfs.start_time(pid, self._proc) if pid else None
             entry.net_inode = self._net_of(id, pid) if entry.started is not None else 0
         cpu, memory, pids = limits.get("cpu"), limits.get("memory"), limits.get("pids")
-        entry.cpu_limit = None if cpu is None else float(cpu)
-        entry.memory_limit = None if memory is None else int(memory)
-        entry.pids_limit = None if pids is None else int(pids)
+        entry.cpu_limit = None if cpu is None else amount(cpu)
+        entry.memory_limit = None if memory is None else whole(memory)
+        entry.pids_limit = None if pids is None else whole(pids)
 
     def forget(self, id: str) -> None:
         """Stop sampling it. Unknown ids are fine."""

@@ -87,7 +87,7 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
         made = api.create_container("busybox", ["sleep", "1000"], name=name)["Id"]
         if number < RUNNING:
             api.start(made)
-    engine = DockerEngine("docker", daemon.url, "bench", cgroups.choose(), str(home.run))
+    engine = DockerEngine("docker", daemon.url, "bench", cgroups.choose(), str(home.data / "kept"), str(home.run))
     with asyncio.Runner() as runner:
         runner.run(engine.open(lambda _: None))
         ours, theirs = Ours(engine, runner), Theirs(daemon)

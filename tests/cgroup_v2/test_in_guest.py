@@ -14,9 +14,21 @@ _TESTS = {
         "test_this_machine_has_cgroup_v2_and_nothing_else",
         "test_the_files_of_the_kernel_hold_what_was_asked_for",
         "test_a_group_above_its_soft_memory_limit_is_slowed_and_not_killed",
+        "test_protected_memory_stays_when_its_neighbour_is_reclaimed",
+    ),
+    "tests/kernel/cgroups/test_parts.py": (
+        "test_limits_by_disk_are_set_one_by_one_read_back_and_cleared",
+        "test_the_tightest_of_the_groups_above_counts_disk_by_disk",
+        "test_a_program_copies_no_faster_than_its_rate[read-io_read_bytes]",
+        "test_a_program_copies_no_faster_than_its_rate[write-io_write_bytes]",
+        "test_a_program_makes_no_more_operations_than_allowed",
+        "test_the_weight_of_a_disk_waits_for_a_scheduler_that_has_weights",
+        "test_huge_pages_are_limited_and_what_is_in_use_is_told",
     ),
     "tests/kernel/cgroups/test_enforcement.py": (
-        "test_a_program_that_never_rests_gets_no_more_than_its_share_of_a_cpu",
+        "test_a_program_that_never_rests_gets_its_share_of_a_cpu[0.2]",
+        "test_a_contended_cpu_is_shared_by_weight",
+        "test_a_program_runs_on_its_cpus_alone_and_moves_with_them",
         "test_a_group_that_forks_stays_within_its_number_and_is_killed_whole",
     ),
     "tests/kernel/cgroups/test_groups.py": (

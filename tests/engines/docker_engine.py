@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -38,8 +39,8 @@ class Changes:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[tuple[DockerEngine, Changes]]:
-    engine, changes = DockerEngine("docker", url, "test", cgroups.choose()), Changes()
+async def opened(url: str, kept: str = "/nowhere/kept") -> AsyncIterator[tuple[DockerEngine, Changes]]:
+    engine, changes = DockerEngine("docker", url, "test", cgroups.choose(), kept), Changes()
     await engine.open(changes)
     try:
         yield engine, changes
@@ -54,6 +55,6 @@ def daemon(dockerd: Dockerd) -> Iterator[Dockerd]:
 
 
 @pytest.fixture
-async def docker(daemon: Dockerd) -> AsyncIterator[DockerEngine]:
-    async with opened(daemon.url) as (engine, _):
+async def docker(daemon: Dockerd, tmp_path: Path) -> AsyncIterator[DockerEngine]:
+    async with opened(daemon.url, f"{tmp_path}/kept") as (engine, _):
         yield engine

@@ -62,7 +62,7 @@ async def test_a_daemon_that_appears_later_is_found(daemon: Dockerd, tmp_path: P
 
 def test_a_url_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput):
-        DockerEngine("docker", "ftp://x", "test", cgroups.choose())
+        DockerEngine("docker", "ftp://x", "test", cgroups.choose(), "/nowhere")
 
 
 async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dockerd) -> None:

@@ -27,7 +27,7 @@ LOOK = (
 
 @pytest.fixture
 async def entered(daemon: Dockerd, home: Home) -> AsyncIterator[DockerEngine]:
-    engine = DockerEngine("docker", daemon.url, "test", cgroups.choose(), str(home.run))
+    engine = DockerEngine("docker", daemon.url, "test", cgroups.choose(), str(home.data / "kept"), str(home.run))
     await engine.open(lambda _: None)
     try:
         yield engine

@@ -49,7 +49,7 @@ def over_tcp(with_tcp: tuple[Dockerd, str]) -> Iterator[tuple[Dockerd, str]]:
 
 @asynccontextmanager
 async def named(name: str, url: str) -> AsyncIterator[tuple[DockerEngine, Changes]]:
-    engine, changes = DockerEngine(name, url, "test", cgroups.choose()), Changes()
+    engine, changes = DockerEngine(name, url, "test", cgroups.choose(), "/nowhere/kept"), Changes()
     await engine.open(changes)
     try:
         yield engine, changes

@@ -90,7 +90,6 @@ async def test_a_name_in_use_is_refused(raw: RawEngine) -> None:
         ({"namespaces": {"mnt": "container:other"}, "security": {"read_only_root": True}}, errors.Unsupported),
         ({"namespaces": {"mnt": "path:/run/blue"}}, errors.PolicyRefused),
         ({"image": "host"}, errors.PolicyRefused),
-        ({"mounts": [{"type": "volume", "source": "kept", "target": "/kept"}]}, errors.Unsupported),
         ({"health": {"test": ["true"]}}, errors.Unsupported),
         ({"security": {"capabilities": ["CAP_SYS_ADMIN"]}}, errors.PolicyRefused),
     ],

@@ -44,7 +44,7 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_ones(as_staff, worke
         ("PUT", "/containers", "GET, POST"),
         ("GET", "/containers/x/start", "POST"),
         ("OPTIONS", "/me", "GET"),
-        ("BREW", "/containers/x", "DELETE, GET"),
+        ("BREW", "/containers/x", "DELETE, GET, PATCH"),
     ):
         answer = await as_staff.send(method, path)
         assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "method_not_allowed", allowed)

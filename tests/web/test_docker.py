@@ -24,7 +24,7 @@ from tests.worker.conftest import ProcessEngine
 async def with_docker(tmp_path: Path, settings: Any, dockerd: Dockerd, registry: Registry) -> AsyncIterator[Dockerd]:
     """A worker with plain processes as its raw engine and a Docker engine on the session's daemon."""
     allow = Allow(insecure_registries=(registry.address,))
-    docker = DockerEngine("docker", dockerd.url, "here", cgroups.choose())
+    docker = DockerEngine("docker", dockerd.url, "here", cgroups.choose(), "/nowhere/kept")
     site = Site(tmp_path, ProcessEngine(), Policy(peers=Peers((0,)), allow=allow), {"docker": docker})
     await site.open()
     settings.TERRARIUM_WORKER_SOCKET = site.path

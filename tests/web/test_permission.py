@@ -8,6 +8,7 @@ SPEC = {"name": "web-1", "image": "busybox", "command": ["sleep", "1000"]}
 BODIES = {
     "exec": b'{"argv":["true"]}', "limits": b'{"pids":5}', "clone": b'{"name":"mine"}', "commit": b'{"image":"mine"}',
     "connect": b'{"network":"blue"}', "disconnect": b'{"network":"blue"}',
+    "{id}": b'{"name":"mine"}', "processes": b'{"pid":1}',
 }  # fmt: skip
 
 

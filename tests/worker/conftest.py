@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from containers_app.engines.base import Container, Engine, EngineStatus, ExecResult, LogQuery, LogText
+from containers_app.engines.groups import Groups
 from containers_app.engines.policy import Largest, Peers, Policy
 from containers_app.errors import Conflict, NotFound
 from containers_app.kernel.cgroups import choose
@@ -175,6 +176,8 @@ class ProcessEngine:
         self.shells.append(shell)
         return PtyTerminal(fd)
 
+    def look_again(self, container_id: str) -> None: ...
+
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         return self.get(container_id).limits
 
@@ -234,12 +237,16 @@ class Site:
         )
         self.live.open(self.registry)
         await self.registry.open()
-        self.worker = Worker("here", self.policy, self.registry, self.live, self.history, cgroups)
+        self.groups_top = cgroups.paths(f"terrarium-t{os.getpid():x}g")
+        groups = Groups(f"t{os.getpid():x}g", str(self.state), cgroups)
+        groups.open()
+        self.worker = Worker("here", self.policy, self.registry, self.live, self.history, cgroups, str(self.state), groups)
         self.server = Server(self.path, "here", self.policy.admits, lambda command: handle(self.worker, command), self.live)
         self.server.open(os.getgid())
 
     async def close(self) -> None:
         await self.server.close()
+        self.worker.cgroups.remove(self.groups_top)
         await self.registry.close()
         self.sampler.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import docker as sdk
 import pytest
 
+from containers_app.engines.base import LogQuery
 from containers_app.engines.docker import DockerEngine
 from containers_app.kernel import cgroups
 from containers_app.worker import metrics
@@ -25,7 +26,7 @@ def daemon(dockerd: Dockerd) -> Iterator[Dockerd]:
 
 async def settled(engine: DockerEngine, name: str) -> None:
     async with asyncio.timeout(20):
-        while "ready" not in await engine.logs(name, 5):
+        while "ready" not in (await engine.logs(name, LogQuery(5))).text:
             await asyncio.sleep(0.05)
 
 

@@ -40,7 +40,7 @@ async def test_the_raw_half_goes_on_and_the_docker_half_heals(
     daemon.docker("run", "-d", "--name", "theirs", "busybox", "sleep", "1000")
     if trouble == "hung at the start":
         daemon.pause()
-    docker = DockerEngine("docker", daemon.url, "here", cgroups.choose())
+    docker = DockerEngine("docker", daemon.url, "here", cgroups.choose(), "/nowhere/kept")
     site = Site(tmp_path, ProcessEngine(), Policy(peers=Peers((0,))), {"docker": docker})
     await site.open()
     client = WorkerClient(site.path)

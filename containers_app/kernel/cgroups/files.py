@@ -21,10 +21,11 @@ from .. import mountinfo
 from . import values
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENOTDIR})
-# Both versions have the same controllers for our limits; where each is mounted is the host's business.
+# Where each is mounted is the host's business. Both versions have the same controllers, but for io, which v1 calls blkio.
 LIMIT_CONTROLLERS = {
     "cpu": "cpu", "cpu_weight": "cpu", "cpuset": "cpuset", "memory": "memory", "memory_high": "memory",
-    "memory_low": "memory", "swap": "memory", "pids": "pids",
+    "memory_low": "memory", "swap": "memory", "pids": "pids", "io_read_bytes": "io", "io_write_bytes": "io",
+    "io_read_ops": "io", "io_write_ops": "io", "io_weight": "io", "hugetlb": "hugetlb",
 }  # fmt: skip
 _BUFFER = 16384  # bytes; the longest file we read whole is memory.stat, about 2 KB
 _FIRST_WAIT, _LAST_WAIT = 0.001, 0.256  # seconds; a group is busy for as long as its killed processes need to go

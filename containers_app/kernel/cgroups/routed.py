@@ -6,6 +6,7 @@ kill, freeze and pressure work there without any controller.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -15,12 +16,13 @@ from typing import Any, TypeVar
 
 from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
 from ...spec import LIMITS, NET_LIMITS, LimitValue
-from . import files, v1, v2, values
+from . import files, limit_events, parts, v1, v2, values
 from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
 
-V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "pids", "freezer", "devices")
-V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "hugetlb", "pids", "freezer", "devices")
+V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "hugetlb", "pids")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9][A-Za-z0-9_.:-]*)*", re.ASCII)
+OURS = "terrarium-"  # how the names of our top groups begin
 _REMEMBER = 5.0  # seconds
 Paths = Mapping[str, str]
 T = TypeVar("T")
@@ -46,6 +48,10 @@ class RoutedCgroups:
         versions = {mount.version for mount in self._routes.values()}
         self.version = "hybrid" if len(versions) == 2 else f"v{min(versions, default=1)}"
         self.controllers: Mapping[str, str] = {name: mount.directory for name, mount in self._routes.items() if name}
+        self._controllers = {  # limit → its controller here
+            limit: "blkio" if controller == "io" and "io" not in self._routes else controller
+            for limit, controller in LIMIT_CONTROLLERS.items()
+        }
         self._prepared: set[str] = set()
         self._facts: dict[str, tuple[float, dict[str, Any]]] = {}
 
@@ -113,6 +119,8 @@ class RoutedCgroups:
                 made.append(directory)
                 backend.ready(directory, controllers)
             self._write(self._plan(limits, paths, fresh=True))
+            if limits.get("memory_low"):
+                self._hand_down_protection(paths)
         except OSError as error:
             self._remove_made(made)
             raise files.no_access(str(error.filename), error) from None
@@ -120,6 +128,23 @@ class RoutedCgroups:
             self._remove_made(made)
             raise
         return paths
+
+    def create_parent(self, group: str, limits: Mapping[str, LimitValue]) -> None:
+        """Make a group that holds groups and no processes, with its limits. One that is there is used. All or nothing."""
+        self._refuse_locked(limits)
+        paths = self.paths(group)
+        try:
+            for mount, backend, controllers in self._hierarchies.values():
+                self._prepare(mount, backend, controllers, f"{group}/")
+            self._write(self._plan(limits, paths, fresh=False))
+            if limits.get("memory_low"):
+                self._hand_down_protection(paths)
+        except OSError as error:
+            self.remove(paths)
+            raise files.no_access(str(error.filename), error) from None
+        except TerrariumError:
+            self.remove(paths)
+            raise
 
     def _remove_made(self, made: list[str]) -> None:
         for directory in made:
@@ -154,6 +179,8 @@ class RoutedCgroups:
         for directory in dict.fromkeys(self._own(paths).values()):
             files.remove(directory)
             self._prepared.discard(directory)
+        with contextlib.suppress(OSError):  # the group above may have gone too
+            self._hand_down_protection(paths)
 
     def describe(self, group: str, limits: Mapping[str, LimitValue]) -> list[str]:
         """Shell commands that do what ``create`` does."""
@@ -168,6 +195,14 @@ class RoutedCgroups:
         return commands + [write.describe() for write in self._plan(limits, paths, fresh=True)]
 
     # -- limits --------------------------------------------------------------------------------------------------
+
+    def resolve(self, changes: Mapping[str, LimitValue | None], data: str) -> dict[str, LimitValue | None]:
+        """With each disk and page size by its own name; DATA_DISK is the one below ``data``. InvalidInput: not here."""
+        return {limit: parts.resolve(limit, change, data) for limit, change in changes.items()}
+
+    def parts(self) -> dict[str, tuple[str, ...]]:
+        """What the limits that are objects can be set for."""
+        return dict(self._remembered("parts", lambda: {limit: parts.list_parts(limit) for limit in parts.PARTED}))
 
     def locked(self) -> dict[str, str]:
         """Limits that this host can't enforce → why, in words."""
@@ -215,8 +250,7 @@ class RoutedCgroups:
         if not any(map(os.path.isdir, dict.fromkeys(paths.values()))):
             raise files.gone()
         found: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
-        for limit in LIMIT_CONTROLLERS:
-            controller = LIMIT_CONTROLLERS[limit]
+        for limit, controller in self._controllers.items():
             directory = paths.get(controller)
             if directory is None or controller not in self._routes:
                 found[limit] = (None, None)
@@ -226,6 +260,21 @@ class RoutedCgroups:
             own = backend.kernel_value(limit, directory)
             found[limit] = (own, backend.effective_value(limit, own, ancestors))
         return found
+
+    def inherited_cpus(self, paths: Paths) -> str | None:
+        """The kernel's value of a group whose CPUs nobody has limited."""
+        directory = paths.get("cpuset")
+        return self._backend("cpuset").inherited_cpus(directory) if directory else None
+
+    def limit_files(self, paths: Paths) -> list[str]:
+        """Every file, whether it is there or not, in which the group's limits or those of the groups above it stand."""
+        found: dict[str, None] = {}
+        for limit, controller in self._controllers.items():
+            if controller in paths and controller in self._routes:
+                names = self._backend(controller).file_names(limit)
+                for directory in self._ancestors(controller, paths[controller])[:-1]:
+                    found.update(dict.fromkeys(f"{directory}/{name}" for name in names))
+        return list(found)
 
     def _ancestors(self, controller: str, directory: str) -> list[str]:
         """The group first, the mount's root last."""
@@ -242,13 +291,23 @@ class RoutedCgroups:
         with files.vanishing():
             plan = self._plan(changes, paths, fresh=False)
         self._write(plan)
+        if "memory_low" in changes:
+            with files.vanishing():
+                self._hand_down_protection(paths)
+
+    def _hand_down_protection(self, paths: Paths) -> None:
+        """To what is in our own top group: other people's groups are not ours to change."""
+        if directory := paths.get("memory"):
+            ancestors = self._ancestors("memory", directory)
+            if len(ancestors) > 2 and os.path.basename(ancestors[-2]).startswith(OURS):
+                self._backend("memory").hand_down_protection(ancestors[-2])
 
     def _plan(self, changes: Mapping[str, LimitValue | None], paths: Paths, *, fresh: bool) -> list[Write]:
         """Clearing a limit that is not there is left out: it is clear."""
         mine: dict[ModuleType, dict[str, LimitValue | None]] = {v1: {}, v2: {}}
         for limit, value in changes.items():
-            if limit not in NET_LIMITS and LIMIT_CONTROLLERS[limit] in paths and not (value is None and self._reason(limit)):
-                mine[self._backend(LIMIT_CONTROLLERS[limit])][limit] = value
+            if limit not in NET_LIMITS and self._controllers[limit] in paths and not (value is None and self._reason(limit)):
+                mine[self._backend(self._controllers[limit])][limit] = value
         return [write for backend, part in mine.items() if part for write in backend.plan(part, paths, fresh)]
 
     def _refuse_locked(self, changes: Mapping[str, LimitValue | None]) -> None:
@@ -261,7 +320,7 @@ class RoutedCgroups:
 
     def _reason(self, limit: str) -> str:
         """Why this host can't enforce the limit, "" if it can."""
-        controller = LIMIT_CONTROLLERS[limit]
+        controller = self._controllers[limit]
         if controller not in self._routes:
             return f"The {controller} controller of control groups is not available on this host."
         reason: str = self._backend(controller).locked(limit, self._root(controller))
@@ -274,7 +333,7 @@ class RoutedCgroups:
                 files.write(write.path, write.value)
             except OSError as error:
                 self._put_back(done)
-                raise self._backend(LIMIT_CONTROLLERS[write.limit]).explain(write, error) from None
+                raise self._backend(self._controllers[write.limit]).explain(write, error) from None
             done.append(write)
 
     def _put_back(self, done: list[Write]) -> None:
@@ -342,6 +401,11 @@ class RoutedCgroups:
         """How many of its processes the kernel killed for memory since it was made; 0 when unknown."""
         directory = self._own(paths).get("memory")
         return int(self._backend("memory").oom_kills(directory)) if directory else 0
+
+    def limit_events(self, paths: Paths) -> dict[str, float | None]:
+        """What its limits did to the group; see limit_events.py."""
+        own = {name: path for name, path in self._own(paths).items() if name in self._routes}
+        return limit_events.read({name: self._routes[name].version for name in own}, own)
 
     def counters(self, paths: Paths) -> Counters:
         """Where its numbers are, for the sampler. A v1 file goes before the v2 one where both are there."""

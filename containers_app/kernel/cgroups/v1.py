@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 from ...errors import KernelRefused, TerrariumError
-from ...spec import LIMITS, LimitValue
-from . import files, values
+from ...spec import LIMITS, LimitValue, amount, whole
+from . import files, parts, values
 from .files import Counters, Write
 
 FILES = {
@@ -31,6 +31,10 @@ _FREEZE_SECONDS = 1.0  # longest wait; a task in uninterruptible sleep freezes o
 
 def locked(limit: str, mount: str) -> str:
     """Why this host can't enforce the limit, "" if it can. ``mount`` is the controller's root group."""
+    if limit == "io_weight":
+        return parts.weight_locked(1, mount)
+    if limit in parts.PARTED:
+        return _parts_locked(limit, mount)
     if limit == "memory_high":
         return "cgroup v1 has no such limit; it needs the memory controller on cgroup v2."
     if limit != "pids" and not os.path.exists(f"{mount}/{FILES[limit]}"):  # the root group has no pids.max
@@ -38,6 +42,13 @@ def locked(limit: str, mount: str) -> str:
             return "This kernel does not count swap per group (booted without swapaccount=1)."
         return f"This kernel has no {FILES[limit]}."
     return ""
+
+
+def _parts_locked(limit: str, mount: str) -> str:
+    if limit == "hugetlb":
+        return "" if parts.page_sizes() else "This kernel has no huge pages."
+    file = parts.IO[limit][1]
+    return "" if os.path.exists(f"{mount}/{file}") else f"This kernel has no {file}."
 
 
 def prepare(parent: str, directory: str, controllers: Iterable[str]) -> None:
@@ -80,15 +91,22 @@ def plan(changes: Mapping[str, LimitValue | None], directories: Mapping[str, str
         writes += _cpu_writes(changes["cpu"], directories["cpu"], fresh)
     if "cpuset" in changes:
         writes.append(_cpuset_write(changes["cpuset"], directories["cpuset"], fresh))
+    if "io_weight" in changes:
+        path = f"{directories['blkio']}/{parts.weight_file(1, '')}"
+        before = "" if fresh else files.text(path)
+        writes.append(Write("io_weight", path, parts.weight_text("", changes["io_weight"]), before))
+    for limit in parts.PARTED:
+        if limit in changes:
+            writes += parts.plan(1, limit, changes[limit], directories["hugetlb" if limit == "hugetlb" else "blkio"], fresh)
     return writes
 
 
 def _plain(limit: str, value: LimitValue | None) -> str:
     if limit == "cpu_weight":
-        return str(values.DEFAULT_SHARES if value is None else values.shares(int(value)))
+        return str(values.DEFAULT_SHARES if value is None else values.shares(whole(value)))
     if value is None:
         return "max" if limit == "pids" else "-1"
-    return str(int(value))
+    return str(whole(value))
 
 
 def _memory_writes(changes: Mapping[str, LimitValue | None], directory: str, fresh: bool) -> list[Write]:
@@ -108,8 +126,8 @@ def _memory_writes(changes: Mapping[str, LimitValue | None], directory: str, fre
             "Swap can be limited here only together with memory.",
             hint="On cgroup v1 the kernel counts memory and swap as one sum: set a memory limit too, or clear the swap limit.",
         )
-    new_memory = None if memory is None else int(memory)
-    both = None if swap is None or memory is None else int(memory) + int(swap)
+    new_memory = None if memory is None else whole(memory)
+    both = None if swap is None or memory is None else whole(memory) + whole(swap)
     writes: list[Write] = []
     if "memory" in changes:
         writes.append(Write("memory", memory_path, _size(new_memory), _size(old_memory)))
@@ -124,10 +142,14 @@ def _size(value: int | None) -> str:
     return "-1" if value is None else str(value)
 
 
+def hand_down_protection(group: str) -> None:
+    """Soft limits are not handed down here."""
+
+
 def _cpu_writes(value: LimitValue | None, directory: str, fresh: bool) -> list[Write]:
     old_period = values.PERIOD if fresh else int(files.read(f"{directory}/{_PERIOD}"))
     old_quota = "-1" if fresh else files.text(f"{directory}/{FILES['cpu']}")
-    quota, period = (-1, old_period) if value is None else values.quota(float(value), old_period)
+    quota, period = (-1, old_period) if value is None else values.quota(amount(value), old_period)
     writes = [Write("cpu", f"{directory}/{FILES['cpu']}", str(quota), old_quota)]
     if period != old_period:
         writes.insert(0, Write("cpu", f"{directory}/{_PERIOD}", str(period), str(old_period)))
@@ -152,6 +174,11 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     """What the kernel has for this group alone; None is "no limit" or not known here."""
     if limit == "memory_high":
         return None
+    if limit in parts.PARTED:
+        return parts.kernel_value(1, limit, directory) or None
+    if limit == "io_weight":
+        weight = files.read_or_none(f"{directory}/{parts.weight_file(1, '')}")
+        return parts.weight_value("", weight) if weight else None
     path = f"{directory}/{FILES[limit]}"
     if limit in ("memory", "memory_low", "pids"):
         return files.size(path)
@@ -166,20 +193,33 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     return values.weight(int(data)) if limit == "cpu_weight" else data.decode().strip()
 
 
+def inherited_cpus(directory: str) -> str | None:
+    """A new group has its parent's, see ``ready``."""
+    data = files.read_or_none(f"{os.path.dirname(directory)}/{FILES['cpuset']}")
+    return data.decode().strip() if data is not None else None
+
+
+def file_names(limit: str) -> list[str]:
+    return parts.file_names(1, limit) or ([FILES[limit]] if limit in FILES else []) + ([_PERIOD] if limit == "cpu" else [])
+
+
 def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
     """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root."""
-    if limit in ("cpu_weight", "memory_low"):  # relative to the neighbours; soft limits are not inherited
+    if limit in parts.PARTED:
+        return parts.effective_value(1, limit, directories) or None
+    if limit in ("cpu_weight", "io_weight", "memory_low"):  # relative to the neighbours; soft limits are not inherited
         return own
     if limit == "cpuset":
         data = files.read_or_none(f"{directories[0]}/cpuset.effective_cpus")
         return data.decode().strip() if data is not None else own
     above = (kernel_value(limit, directory) for directory in directories[1:])
-    found = [value for value in (own, *above) if value is not None]
-    return min(map(float, found)) if limit == "cpu" and found else min(map(int, found), default=None)
+    return min((amount(value) for value in (own, *above) if value is not None), default=None)
 
 
 def explain(write: Write, error: OSError) -> TerrariumError:
     """The kernel's errno as the user's cause."""
+    if write.limit in parts.PARTED:
+        return parts.explain(write, error)
     directory = os.path.dirname(write.path)
     label = LIMITS[write.limit].label
     if error.errno in files.GONE:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 from ...errors import KernelRefused, TerrariumError, Unsupported
-from ...spec import LIMITS, LimitValue
-from . import files, values
+from ...spec import LIMITS, LimitValue, amount, whole
+from . import files, parts, values
 from .files import Counters, Write
 
 FILES = {
@@ -32,17 +32,21 @@ _FREEZE_SECONDS = 1.0  # longest wait; a task in uninterruptible sleep freezes o
 
 def locked(limit: str, mount: str) -> str:
     """Why this host can't enforce the limit, "" if it can. The root group has no limit files, so a child is asked."""
+    if limit == "io_weight":
+        return parts.weight_locked(2, mount)
+    if limit == "hugetlb":
+        return "" if parts.page_sizes() else "This kernel has no huge pages."
     enabled = (files.read_or_none(mount + "/cgroup.subtree_control") or b"").decode().split()
     if files.LIMIT_CONTROLLERS[limit] not in enabled:
         return ""  # no child can tell yet
     for child in files.subgroups(mount):
-        if os.path.exists(f"{child}/{FILES[limit]}"):
+        if os.path.exists(f"{child}/{FILES.get(limit, 'io.max')}"):
             return ""
         if os.path.exists(child + "/cgroup.events"):
             return (
                 "This kernel does not count swap per group (booted with swapaccount=0)."
                 if limit == "swap"
-                else f"This kernel has no {FILES[limit]}."
+                else f"This kernel has no {FILES.get(limit, 'io.max')}."
             )
     return ""
 
@@ -89,11 +93,29 @@ def plan(changes: Mapping[str, LimitValue | None], directories: Mapping[str, str
             directory = directories[files.LIMIT_CONTROLLERS[limit]]
             path = f"{directory}/{file}"
             before = "" if fresh else _read(path, limit)
+            if limit == "cpuset" and not fresh:
+                before = before or _all_cpus(directory)
             writes.append(Write(limit, path, _text(limit, changes[limit], directory, before), before))
+    for limit in parts.PARTED:
+        if limit in changes:
+            writes += parts.plan(2, limit, changes[limit], directories[files.LIMIT_CONTROLLERS[limit]], fresh)
+    if "io_weight" in changes:
+        file = _weight_file(directories["io"])
+        path = f"{directories['io']}/{file}"
+        before = "" if fresh else _read(path, "io_weight")
+        writes.append(Write("io_weight", path, parts.weight_text(file, changes["io_weight"]), before))
     memory = changes.get("memory")
     if memory is not None and not fresh:
-        _make_room(directories["memory"], int(memory))
+        _make_room(directories["memory"], whole(memory))
     return writes
+
+
+def _weight_file(directory: str) -> str:
+    """io.cost.qos, which tells the two apart, is in the root group alone: where there is no parent with limits."""
+    root = directory
+    while os.path.exists(f"{root}/cgroup.events"):
+        root = os.path.dirname(root)
+    return parts.weight_file(2, root)
 
 
 def _read(path: str, limit: str) -> str:
@@ -118,13 +140,18 @@ def _text(limit: str, value: LimitValue | None, directory: str, before: str) -> 
         period = int(before.split()[1]) if before else values.PERIOD
         quota: int | str = "max"
         if value is not None:
-            quota, period = values.quota(float(value), period)
+            quota, period = values.quota(amount(value), period)
         return f"{quota} {period}"
     if limit == "cpuset":
-        return "" if value is None else _cpus(str(value), os.path.dirname(directory))
+        return _all_cpus(directory) if value is None else _cpus(str(value), os.path.dirname(directory))
     if value is None:
         return {"cpu_weight": str(values.DEFAULT_WEIGHT), "memory_low": "0"}.get(limit, "max")
-    return str(int(value))
+    return str(whole(value))
+
+
+def _all_cpus(directory: str) -> str:
+    """What clears a cpuset. Older kernels (6.1) refuse an empty one where processes run, so those get the parent's."""
+    return inherited_cpus(directory) or "" if populated(directory) else ""
 
 
 def _cpus(value: str, parent: str) -> str:
@@ -135,6 +162,16 @@ def _cpus(value: str, parent: str) -> str:
         missing = values.cpu_text(wanted - values.cpu_list(allowed.decode()))
         raise KernelRefused(f"CPU {missing} can't be used here.", hint=f"There are {allowed.decode().strip()}.")
     return values.cpu_text(wanted)
+
+
+def hand_down_protection(group: str) -> None:
+    """A group's memory.low counts no more than the one above it: keep ``group``'s at the sum of those in it."""
+    lows = [files.read_or_none(child + "/memory.low") for child in files.subgroups(group)]
+    total = "max" if any(low and low.startswith(b"max") for low in lows) else str(sum(int(low) for low in lows if low))
+    path = group + "/memory.low"
+    before = files.read_or_none(path)
+    if before is not None and before.decode().strip() != total:
+        files.write(path, total)
 
 
 def _make_room(directory: str, wanted: int) -> None:
@@ -159,6 +196,12 @@ def _make_room(directory: str, wanted: int) -> None:
 
 def kernel_value(limit: str, directory: str) -> LimitValue | None:
     """What the kernel has for this group alone; None is "no limit" or not known here."""
+    if limit in parts.PARTED:
+        return parts.kernel_value(2, limit, directory) or None
+    if limit == "io_weight":
+        file = _weight_file(directory)
+        weight = files.read_or_none(f"{directory}/{file}")
+        return parts.weight_value(file, weight) if weight else None
     path = f"{directory}/{FILES[limit]}"
     if limit not in ("cpu", "cpu_weight", "cpuset"):
         return files.size(path) if limit != "memory_low" else files.size(path) or None
@@ -171,25 +214,39 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     return int(data) if limit == "cpu_weight" else data.decode().strip()
 
 
+def inherited_cpus(directory: str) -> str | None:
+    """An empty list means these, the parent's."""
+    data = files.read_or_none(os.path.dirname(directory) + "/cpuset.cpus.effective")
+    return data.decode().strip() if data is not None else None
+
+
+def file_names(limit: str) -> list[str]:
+    return parts.file_names(2, limit) or [FILES[limit]]
+
+
 def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
     """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root.
 
     Protection is capped by each ancestor.
     """
-    if limit == "cpu_weight":
+    if limit in parts.PARTED:
+        return parts.effective_value(2, limit, directories) or None
+    if limit in ("cpu_weight", "io_weight"):
         return own
     if limit == "cpuset":
         data = files.read_or_none(f"{directories[0]}/cpuset.cpus.effective")
         return data.decode().strip() if data is not None else None
     every = [own, *(kernel_value(limit, directory) for directory in directories[1:])]
     if limit == "memory_low":
-        return None if every[0] is None else min(int(value or 0) for value in (every[:-1] or every))
+        return None if every[0] is None else min(whole(value or 0) for value in (every[:-1] or every))
     found = [value for value in every if value is not None]
-    return min(map(float, found)) if limit == "cpu" and found else min(map(int, found), default=None)
+    return min(map(amount, found), default=None)
 
 
 def explain(write: Write, error: OSError) -> TerrariumError:
     """The kernel's errno as the user's cause."""
+    if write.limit in parts.PARTED and not (error.errno == errno.ENOENT and os.path.isdir(os.path.dirname(write.path))):
+        return parts.explain(write, error)
     if error.errno in files.GONE:
         missing = error.errno == errno.ENOENT and os.path.isdir(os.path.dirname(write.path))
         return _not_enabled(write.path, write.limit) if missing else files.gone()

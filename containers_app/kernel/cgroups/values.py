@@ -8,13 +8,19 @@ between shares and weight is the one that OCI runtimes use, chosen so that both 
 from __future__ import annotations
 
 import math
+import resource
 
 from ...errors import InvalidInput
+from ...spec import LimitValue, amount, whole
 
 PERIOD = 100_000  # µs, the kernel's default CPU period
 SMALLEST_QUOTA = 1_000  # µs, below it the kernel answers EINVAL
 DEFAULT_WEIGHT, DEFAULT_SHARES = 100, 1024
 MIN_SHARES, MAX_SHARES = 2, 262_144
+CLOSE_CORES = 5e-4  # the least that can be requested is in thousandths
+PAGE = resource.getpagesize()
+_WEIGHTS = ("cpu_weight", "io_weight")
+_IN_PAGES = ("memory", "memory_high", "memory_low", "swap")
 V1_UNLIMITED = 1 << 62  # v1 writes "no limit" as the largest page count, 2^63 minus a page
 
 
@@ -47,6 +53,16 @@ def shares(weight_: int) -> int:
     return min(MAX_SHARES, max(MIN_SHARES, math.floor(2**log * (1 + 1e-9))))
 
 
+def bfq_weight(weight_: int) -> int:
+    """1 to 10000 → bfq's 1 to 1000. Two straight lines, so that both defaults (100) meet; what systemd does too."""
+    return weight_ if weight_ <= 100 else 100 + round((weight_ - 100) * 900 / 9900)
+
+
+def weight_of_bfq(bfq: int) -> int:
+    """The other way; the nearest that there is for the weights that share one."""
+    return bfq if bfq <= 100 else 100 + (bfq - 100) * 11
+
+
 def cpu_list(text: str) -> frozenset[int]:
     """ "0-1,3" → {0, 1, 3}; "" → the empty set. A range that runs backwards is InvalidInput."""
     mask = 0  # bits, not a growing set: thousands of overlapping ranges must cost next to nothing
@@ -71,6 +87,32 @@ def cpu_text(cpus: frozenset[int]) -> str:
             parts.append(f"{ordered[start]}-{cpu}" if ordered[start] != cpu else str(cpu))
             start = index + 1
     return ",".join(parts)
+
+
+def same(limit: str, requested: LimitValue | None, kernel: LimitValue | None) -> bool:
+    """Does the kernel have what was requested, as far as it can? It rounds sizes down to pages, and CPU to µs."""
+    if isinstance(requested, dict) or isinstance(kernel, dict):
+        one, other = (value if isinstance(value, dict) else {} for value in (requested, kernel))
+        return one.keys() == other.keys() and all(_same_part(limit, part, one[part], other[part]) for part in one)
+    if limit in _WEIGHTS:
+        asked, has = (DEFAULT_WEIGHT if value is None else whole(value) for value in (requested, kernel))
+        return asked == has or (limit == "io_weight" and bfq_weight(asked) == bfq_weight(has))
+    if requested is None or kernel is None:
+        return (requested or None) == (kernel or None) if limit == "memory_low" else requested == kernel
+    if limit == "cpuset":
+        return cpu_list(str(requested)) == cpu_list(str(kernel))
+    if limit == "cpu":
+        return abs(amount(requested) - amount(kernel)) <= CLOSE_CORES
+    if limit in _IN_PAGES:
+        return whole(requested) // PAGE == whole(kernel) // PAGE
+    return requested == kernel
+
+
+def _same_part(limit: str, part: str, requested: int | None, kernel: int | None) -> bool:
+    if limit == "hugetlb" and requested is not None and kernel is not None:
+        size = int(part[:-1]) << {"K": 10, "M": 20, "G": 30}[part[-1]]
+        return requested // size == kernel // size
+    return requested == kernel
 
 
 def megabytes(size: float, *, up: bool = False) -> str:

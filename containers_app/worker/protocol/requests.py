@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...engines.base import LogQuery
-from ...spec import Changes, ContainerSpec, ImportSpec, LimitValue, NetworkSpec
+from ...spec import Changes, ContainerSpec, ImportSpec, LimitChanges, NetworkSpec
 
 TOPICS = ("containers", "stats", "events", "jobs")
 MAX_PIECE = 1 << 19  # bytes of an upload at once
@@ -115,7 +115,49 @@ class ReadLimits(Command, frozen=True):
 
 class UpdateLimits(Command, frozen=True):
     id: str
-    changes: dict[str, LimitValue | None]
+    changes: LimitChanges
+
+
+class PutBackLimits(Command, frozen=True):
+    """Those of ``names`` (() is all) that somebody has changed in the kernel get what was requested again."""
+
+    id: str
+    names: tuple[str, ...] = ()
+
+
+class AcceptLimits(Command, frozen=True):
+    """The other way round: what the kernel has counts as requested."""
+
+    id: str
+    names: tuple[str, ...] = ()
+
+
+class ReadLimitEvents(Command, frozen=True):
+    """The reply is a LimitEvents."""
+
+    id: str
+
+
+class ListGroups(Command, frozen=True): ...
+
+
+class GetGroup(Command, frozen=True):
+    name: str
+
+
+class CreateGroup(Command, frozen=True):
+    name: str
+    owner: str
+    limits: LimitChanges = {}
+
+
+class RemoveGroup(Command, frozen=True):
+    name: str
+
+
+class UpdateGroupLimits(Command, frozen=True):
+    name: str
+    changes: LimitChanges
 
 
 class ReadProcesses(Command, frozen=True):
@@ -331,4 +373,5 @@ AnyCommand = (
     | ExportContainer | ExportImage | OpenToolbox | ReadDependents | AddProcess
     | GetNetwork | CreateNetwork | RemoveNetwork | TagImage | RemoveDockerImage | PruneImages | ConnectContainer
     | DisconnectContainer | ListVolumes | CreateVolume | RemoveVolume | PruneVolumes
+    | PutBackLimits | AcceptLimits | ReadLimitEvents | ListGroups | GetGroup | CreateGroup | RemoveGroup | UpdateGroupLimits
 )  # fmt: skip

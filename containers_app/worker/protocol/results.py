@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from ...engines.groups import GroupUsage
+from ...spec import LimitReading
+
 
 class TerminalOpened(msgspec.Struct, frozen=True):
     terminal: str
@@ -158,6 +161,43 @@ class Metrics(msgspec.Struct, frozen=True):
     memory_total: int  # bytes
     swap_total: int
     groups: tuple[Totals, ...]
+
+
+class LimitEvents(msgspec.Struct, frozen=True):
+    """What limits did to a container since it was started. None is "this kernel does not count it", never 0."""
+
+    periods: int | None = None  # CPU periods in which it ran
+    throttled_periods: int | None = None  # of those, in how many it was held back
+    throttled: float | None = None  # seconds, of all its threads together
+    memory_low: int | None = None  # times that it was reclaimed although below its protection
+    memory_high: int | None = None  # times that it was slowed down above memory_high
+    memory_max: int | None = None  # times that it ran into its memory limit
+    oom: int | None = None  # times that nothing could be reclaimed there
+    oom_kill: int | None = None  # processes killed for memory
+    pids_max: int | None = None  # forks refused
+    cpu_pressure: float | None = None  # per cent of the last ten seconds in which some of it waited
+    memory_pressure: float | None = None
+    io_pressure: float | None = None
+    cpu_waited: float | None = None  # seconds in which some of it waited for a CPU
+    memory_waited: float | None = None
+    io_waited: float | None = None  # for a disk
+
+
+class Member(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    state: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Several sandboxes that share one budget. ``created_at`` in Unix seconds."""
+
+    name: str
+    owner: str
+    created_at: float
+    members: tuple[Member, ...]
+    usage: GroupUsage
+    limits: dict[str, LimitReading]
 
 
 class ContainersChanged(msgspec.Struct, frozen=True):

@@ -1,0 +1,146 @@
+"""Groups: named control groups of our own, in which several sandboxes share one budget.
+
+    terrarium-TAG/group.NAME/SANDBOX   the group's limits hold for all in it together; a member's effective value is the tighter
+
+A group is a record, DATA/groups/NAME.json, written whole or not at all, and a control group in each hierarchy, made anew when it
+is not there (the host was restarted, or somebody removed it). It has no processes of its own: cgroup v2 allows none beside
+groups inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+import msgspec
+
+from ..errors import Conflict, NotFound
+from ..kernel.cgroups import Cgroups, files
+from ..spec import LimitChanges, LimitReading, LimitValue, merge_limits, set_limits
+from .limit_readings import check_changes, readings
+
+PREFIX = "group."  # of the control group's name: sandboxes' ids stand beside it
+MOST = 256
+
+
+class GroupRecord(msgspec.Struct):
+    name: str
+    owner: str
+    created_at: float
+    requested: dict[str, LimitValue] = {}
+
+
+class GroupUsage(msgspec.Struct, frozen=True):
+    """Of all members together; None is "not known". ``cpu`` in seconds since the group was made, ``memory`` in bytes."""
+
+    cpu: float | None
+    memory: int | None
+    pids: int | None
+
+
+class Groups:
+    """Methods raise errors of ``containers_app.errors``, and OSError when the disk does."""
+
+    def __init__(self, tag: str, data: str, cgroups: Cgroups) -> None:
+        self._tag, self._cgroups = tag, cgroups
+        self._directory = f"{data}/groups"
+        self._records: dict[str, GroupRecord] = {}
+
+    def open(self) -> None:
+        """Read the records. One that can't be read is none: the record comes before the control group."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        for entry in os.listdir(self._directory):
+            if entry.endswith(".json"):
+                with contextlib.suppress(OSError, msgspec.DecodeError), open(f"{self._directory}/{entry}", "rb") as file:
+                    record = msgspec.json.decode(file.read(), type=GroupRecord)
+                    self._records[record.name] = record
+
+    def names(self) -> list[str]:
+        return sorted(self._records)
+
+    def get(self, name: str) -> GroupRecord:
+        if name not in self._records:
+            raise NotFound(f"There is no group “{name[:64]}”.", hint="Make it first, or leave group out.")
+        return self._records[name]
+
+    def place(self, name: str) -> str:
+        """The name of its control group."""
+        return f"terrarium-{self._tag}/{PREFIX}{name}"
+
+    def create(self, name: str, owner: str, limits: LimitChanges) -> GroupRecord:
+        if name in self._records:
+            raise Conflict(f"There is a group called “{name}” already.", hint="Choose another name.", code="name_taken")
+        if len(self._records) >= MOST:
+            raise Conflict(f"There are {MOST} groups already.", hint="Remove one first.")
+        check_changes(limits, self._cgroups)
+        record = GroupRecord(name, owner, time.time(), set_limits(limits))
+        self._save(record)
+        try:
+            self._cgroups.create_parent(self.place(name), record.requested)
+        except BaseException:
+            os.unlink(self._file(name))
+            raise
+        self._records[name] = record
+        return record
+
+    def ensure(self, name: str) -> None:
+        """Its control group is there, with its limits."""
+        record = self.get(name)
+        if not all(map(os.path.isdir, self._paths(name).values())):
+            self._cgroups.create_parent(self.place(name), record.requested)
+
+    def remove(self, name: str, members: list[str]) -> None:
+        """The control group first: a removal that was killed half way is done again."""
+        self.get(name)
+        if members:
+            raise Conflict(f"{name} has {', '.join(members[:5])} in it.", hint="Remove its members first.", code="group_in_use")
+        if any(map(files.subgroups, self._paths(name).values())):
+            raise Conflict(f"Something is being made in {name}.", hint="Try again in a moment.", code="group_in_use")
+        self._cgroups.remove(self._paths(name))
+        os.unlink(self._file(name))
+        del self._records[name]
+
+    def read_limits(self, name: str) -> dict[str, LimitReading]:
+        requested = dict[str, LimitValue | None](self.get(name).requested)
+        try:
+            return readings(requested, self._paths(name), self._cgroups)
+        except NotFound:
+            return readings(requested, {}, self._cgroups)
+
+    def update_limits(self, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
+        """All of ``changes`` or none."""
+        record = self.get(name)
+        check_changes(changes, self._cgroups)
+        self.ensure(name)
+        self._cgroups.update(self._paths(name), changes)
+        record.requested = merge_limits(record.requested, changes)
+        self._save(record)
+        return self.read_limits(name)
+
+    def read_usage(self, name: str) -> GroupUsage:
+        found = self._cgroups.counters(self._paths(name))
+        cpu = _number(found.cpu, found.cpu_key)
+        memory, cache = _number(found.memory), _number(found.memory_stat, found.cache_key)
+        return GroupUsage(
+            None if cpu is None else cpu * found.cpu_unit,
+            None if memory is None else max(0, memory - (cache or 0)),
+            _number(found.pids),
+        )
+
+    def _paths(self, name: str) -> dict[str, str]:
+        return self._cgroups.paths(self.place(name))
+
+    def _file(self, name: str) -> str:
+        return f"{self._directory}/{name}.json"
+
+    def _save(self, record: GroupRecord) -> None:
+        path = self._file(record.name)
+        with open(path + ".new", "wb") as file:
+            file.write(msgspec.json.encode(record))
+        os.rename(path + ".new", path)
+
+
+def _number(path: str, key: bytes = b"") -> int | None:
+    data = files.read_or_none(path) if path else None
+    return files.number(data, key) if data else None

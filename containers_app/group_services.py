@@ -1,0 +1,60 @@
+"""What a visitor can do with groups of sandboxes that share one budget: staff with all, others with their own."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from . import mirror
+from .errors import NotFound
+from .services import audit, may_see_owner
+from .spec import LimitChanges, LimitReading
+from .visitors import Visitor
+from .worker import protocol
+from .worker.protocol import Group
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+
+
+async def get_group(visitor: Visitor, name: str) -> Group:
+    """What one may not see does not exist."""
+    try:
+        group = await mirror.current().client.call(protocol.GetGroup(name), Group) if _NAME.fullmatch(name) else None
+    except NotFound:
+        group = None
+    if group is None or not may_see_owner(visitor, group.owner):
+        raise NotFound("There is no such group.", hint="The list of groups shows what there is.")
+    return group
+
+
+async def list_groups(visitor: Visitor) -> list[Group]:
+    return [
+        group
+        for group in await mirror.current().client.call(protocol.ListGroups(), list[Group])
+        if may_see_owner(visitor, group.owner)
+    ]
+
+
+async def create_group(visitor: Visitor, name: str, limits: LimitChanges) -> Group:
+    group = await mirror.current().client.call(protocol.CreateGroup(name, visitor.username, limits), Group)
+    await audit(visitor, "create group", name)
+    return group
+
+
+async def remove_group(visitor: Visitor, name: str) -> None:
+    await get_group(visitor, name)
+    await mirror.current().client.call(protocol.RemoveGroup(name), msgspec.Raw)
+    await audit(visitor, "remove group", name)
+
+
+async def read_group_limits(visitor: Visitor, name: str) -> dict[str, LimitReading]:
+    return (await get_group(visitor, name)).limits
+
+
+async def update_group_limits(visitor: Visitor, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
+    await get_group(visitor, name)
+    readings = await mirror.current().client.call(protocol.UpdateGroupLimits(name, changes), dict[str, LimitReading])
+    detail = ", ".join(f"{limit} {'none' if value is None else value}" for limit, value in changes.items())
+    await audit(visitor, "update group limits", name, detail)
+    return readings

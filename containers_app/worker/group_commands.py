@@ -1,0 +1,82 @@
+"""Commands about groups of sandboxes that share one budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from .. import spec as specs
+from ..engines import policy as policies
+from ..errors import InvalidInput
+from ..spec import LimitChanges
+from . import protocol
+from .protocol import Group, Member
+
+if TYPE_CHECKING:
+    from .commands import Worker
+
+
+async def list_groups(worker: Worker, _: protocol.ListGroups) -> object:
+    return await asyncio.to_thread(
+        lambda members: [_view(worker, name, members) for name in worker.groups.names()], _members(worker)
+    )
+
+
+async def get_group(worker: Worker, command: protocol.GetGroup) -> object:
+    return _view(worker, command.name, _members(worker))
+
+
+async def create_group(worker: Worker, command: protocol.CreateGroup) -> object:
+    specs.check_group_name(command.name)
+    if len(command.owner) > 150 or not command.owner.isprintable():
+        raise InvalidInput("That is not a user's name.")
+    limits = _checked(worker, command.limits)
+    policies.check_changes(worker.policy, {name: value for name, value in limits.items() if value is not None})
+    worker.groups.create(command.name, command.owner, limits)
+    return _view(worker, command.name, _members(worker))
+
+
+async def remove_group(worker: Worker, command: protocol.RemoveGroup) -> None:
+    worker.groups.remove(command.name, [member.name for member in _members(worker).get(command.name, ())])
+
+
+async def update_group_limits(worker: Worker, command: protocol.UpdateGroupLimits) -> object:
+    """In a thread: lowering memory may have to wait until the kernel has made room."""
+    changes = _checked(worker, command.changes)
+    policies.check_changes(worker.policy, {name: value for name, value in changes.items() if value is not None})
+    async with worker.group_lock:
+        limits = await asyncio.to_thread(worker.groups.update_limits, command.name, changes)
+    for member in _members(worker).get(command.name, ()):
+        worker.registry.engine_of(member.id).look_again(member.id)
+    worker.registry.publish()
+    return limits
+
+
+def _checked(worker: Worker, changes: LimitChanges) -> LimitChanges:
+    return worker.cgroups.resolve(specs.parse_limits(changes), worker.data)
+
+
+def _members(worker: Worker) -> dict[str, list[Member]]:
+    found: dict[str, list[Member]] = {}
+    for container in worker.registry.all():
+        if container.group:
+            found.setdefault(container.group, []).append(Member(container.id, container.name, container.state))
+    return found
+
+
+def _view(worker: Worker, name: str, members: dict[str, list[Member]]) -> Group:
+    record = worker.groups.get(name)
+    return Group(
+        name, record.owner, record.created_at, tuple(members.get(name, ())), worker.groups.read_usage(name),
+        worker.groups.read_limits(name),
+    )  # fmt: skip
+
+
+HANDLERS: dict[type[protocol.Command], Callable[[Any, Any], Awaitable[object]]] = {
+    protocol.ListGroups: list_groups,
+    protocol.GetGroup: get_group,
+    protocol.CreateGroup: create_group,
+    protocol.RemoveGroup: remove_group,
+    protocol.UpdateGroupLimits: update_group_limits,
+}

@@ -1,0 +1,81 @@
+"""Groups of sandboxes that share one budget, through the API of the real panel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.panel import Panel
+
+
+@pytest.fixture
+def team(api: httpx.Client):
+    answer = api.post("groups", json={"name": "team", "limits": {"pids": 30, "memory": "128M"}})
+    assert answer.status_code == 201, answer.text
+    yield answer.json()
+    for member in api.get("groups/team").json()["members"]:
+        assert api.delete(f"containers/{member['id']}?force=1").status_code == 204
+    assert api.delete("groups/team").status_code == 204
+
+
+def join(api, name, **body):
+    made = api.post("containers", json={"name": name, "group": "team", "command": ["sleep", "1000"], **body})
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+def test_members_show_the_groups_tighter_limit_and_the_group_its_members(api, team):
+    one, two = join(api, "one", limits={"pids": 50}), join(api, "two", limits={"pids": 10})
+    assert one["group"] == "team" and one["cgroups"]["pids"].endswith(f"/group.team/{one['id']}")
+    limits = {box["name"]: api.get(f"containers/{box['id']}/limits").json() for box in (one, two)}
+    assert [limits[name]["pids"]["effective"] for name in ("one", "two")] == [30, 10]
+    assert limits["one"]["memory"]["effective"] == 128 << 20
+    group = api.get("groups/team").json()
+    assert sorted(member["name"] for member in group["members"]) == ["one", "two"]
+    assert group["usage"]["pids"] >= 2 and group["usage"]["memory"] > 0
+    assert (group["limits"]["pids"]["requested"], group["limits"]["pids"]["kernel"]) == (30, 30)
+
+
+def test_the_budget_is_one_for_all_and_changes_live(api, team):
+    one, two = join(api, "one"), join(api, "two")
+    changed = api.patch("groups/team/limits", json={"pids": 12, "cpu": 0.5})
+    assert changed.status_code == 200 and changed.json()["pids"]["kernel"] == 12, changed.text
+    assert api.get(f"containers/{one['id']}").json()["limits"]["pids"]["effective"] == 12
+    bomb = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do sleep 500 & done"
+    for box in (one, two):
+        api.post(f"containers/{box['id']}/exec", json={"argv": ["sh", "-c", bomb], "timeout": 5})
+    assert api.get("groups/team").json()["usage"]["pids"] <= 12
+    assert api.patch("groups/team/limits", json={"pids": None}).json()["pids"]["kernel"] is None
+
+
+def test_a_group_with_members_stays(api, team):
+    join(api, "one", start=False)
+    refused = api.delete("groups/team")
+    assert refused.status_code == 409 and refused.json()["error"]["code"] == "group_in_use"
+
+
+def test_what_cannot_be_is_refused(api, team):
+    for body in ({"name": "team"}, {"name": "../x"}, {"name": "a", "limits": {"pids": -1}}, {"name": "a", "limits": {"warp": 1}}):
+        answer = api.post("groups", json=body)
+        assert 400 <= answer.status_code < 500, answer.text
+    for body in ({"group": "nobody"}, {"group": "team", "engine": "docker"}, {"group": "../x"}):
+        answer = api.post("containers", json={"name": "lost", "command": ["sleep", "1"], **body})
+        assert 400 <= answer.status_code < 500, answer.text
+    assert api.get("groups/nobody").status_code == api.delete("groups/nobody").status_code == 404
+    assert [group["name"] for group in api.get("groups").json()["items"]] == ["team"]
+
+
+def test_a_new_worker_knows_groups_and_their_members(api, team, panel: Panel):
+    one = join(api, "one", limits={"pids": 20})
+    stray = Path(one["cgroups"]["pids"]).parent / "0123456789ab"
+    stray.mkdir()
+    panel.down()
+    panel.up()
+    group = api.get("groups/team").json()
+    assert [member["id"] for member in group["members"]] == [one["id"]]
+    assert group["limits"]["pids"]["requested"] == group["limits"]["pids"]["kernel"] == 30
+    assert api.get(f"containers/{one['id']}").json()["state"] == "running"
+    assert not os.path.exists(stray)
