@@ -22,9 +22,8 @@ import msgspec
 from ..errors import Conflict, KernelRefused, NotFound
 from ..kernel import host_image, identity, images
 from ..kernel.cgroups import Cgroups
-from ..kernel.images.task import View
 from ..spec import ContainerSpec, LimitChanges, LimitReading, merge_limits
-from . import raw_exec, raw_images, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
+from . import raw_exec, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText
 from .groups import Groups
 from .image_process import Told
@@ -32,6 +31,7 @@ from .limit_readings import check_changes
 from .policy import Policy, check_spec
 from .raw_actions import Actions
 from .raw_checks import check_possible, ids
+from .raw_copies import Copies
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_network import Wire
@@ -53,7 +53,6 @@ class RawEngine(Actions):
         self._store = Store(data)
         self._sandboxes: dict[str, Sandbox] = {}
         self._unsynced: list[str] = []  # made, and maybe not on the disk yet; one task sees to them all
-        self._copies: list[Record] = []  # clones under way
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
@@ -66,6 +65,7 @@ class RawEngine(Actions):
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
         self._restarter = Restarter(self._launch_again, self._touch)
+        self._copies = Copies(self._store, self._maker, self.images_of, self._runner.spawn)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -141,7 +141,7 @@ class RawEngine(Actions):
 
     def _records(self) -> list[Record]:
         """Also of those whose files are being copied: their ids and addresses are taken."""
-        return [sandbox.record for sandbox in self._sandboxes.values()] + self._copies
+        return [sandbox.record for sandbox in self._sandboxes.values()] + self._copies.under_way
 
     @contextlib.asynccontextmanager
     async def _held(self, container_id: str) -> AsyncIterator[Sandbox]:
@@ -206,47 +206,21 @@ class RawEngine(Actions):
 
     async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
         """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""
-        sandbox = self._find(container_id)
         self._check_name_free(name)
-        with raw_images.copying(sandbox):
-            copy = Sandbox(self._new_record(msgspec.structs.replace(sandbox.record.spec, name=name, hostname=""), owner))
-            self._copies.append(copy.record)
-            try:
-                self._store.make(copy.record)
-                self._store.make_layer(copy.record)
-                await self.images_of.copy_layer(sandbox.record, copy.record, told)
-                self._maker.write_etc(copy.record)
-                self._store.save(copy.record)
-            except BaseException as error:
-                await asyncio.shield(asyncio.to_thread(self._store.remove, copy.record.id))
-                if isinstance(error, OSError):
-                    raise disk_refused(error) from None
-                raise
-            finally:
-                self._copies.remove(copy.record)
+        copy = await self._copies.clone(self._find(container_id), name, lambda spec: self._new_record(spec, owner), told)
         self._sandboxes[copy.record.id] = copy
         self._touch(copy)
         return self._view(copy)
 
     async def commit(self, container_id: str, image: str, owner: str, told: Told) -> str:
         """Its files as a new image."""
-        sandbox = self._find(container_id)
-        with raw_images.copying(sandbox):
-            return await self.images_of.commit(sandbox.record, image, owner, told)
+        return await self._copies.commit(self._find(container_id), image, owner, told)
 
     async def export_container(self, container_id: str) -> Archive:
-        """A tar of its files, as its root sees them, from the descriptor that is returned."""
-        sandbox = self._find(container_id)
-        raw_images.check_still(sandbox)
-        return self._export(self.images_of.view_of(sandbox.record))
+        return self._copies.export(self._find(container_id))
 
     async def export_image(self, name: str) -> Archive:
-        return self._export(self.images_of.view_of_image(name))
-
-    def _export(self, view: View) -> Archive:
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        self._runner.spawn(self.images_of.export(view, writing))
-        return Archive(reading)
+        return self._copies.export_image(name)
 
     def _check_name_free(self, name: str | None, but: Sandbox | None = None) -> None:
         if any(record.spec.name == name for record in self._records() if but is None or record is not but.record):

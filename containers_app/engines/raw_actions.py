@@ -11,7 +11,7 @@ import msgspec
 from ..errors import Conflict
 from ..kernel.cgroups import Cgroups
 from ..spec import Changes, changed_spec, signal_number
-from . import raw_images, raw_plan, raw_view
+from . import raw_copies, raw_plan, raw_view
 from .base import Changed
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, send
@@ -41,12 +41,12 @@ class Actions:
         raise NotImplementedError
 
     async def _launch_again(self, sandbox: Sandbox) -> None:
-        raw_images.check_free(sandbox)
+        raw_copies.check_free(sandbox)
         await self._launch(sandbox)
 
     async def start(self, container_id: str) -> None:
         async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
+            raw_copies.check_free(sandbox)
             if sandbox.record.phase == "running":
                 raise Conflict(f"{sandbox.record.spec.name} is running already.", hint="Restart it to start it anew.")
             self._want(sandbox, True)
@@ -86,7 +86,7 @@ class Actions:
 
     async def restart(self, container_id: str, timeout: float | None) -> None:
         async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
+            raw_copies.check_free(sandbox)
             self._want(sandbox, False)
             if sandbox.record.phase == "running":
                 await self._runner.stop(sandbox, timeout)
@@ -102,7 +102,7 @@ class Actions:
 
     async def _freeze(self, container_id: str, paused: bool) -> None:
         async with self._held(container_id) as sandbox:
-            raw_images.check_free(sandbox)
+            raw_copies.check_free(sandbox)
             self._must_run(sandbox, "paused" if paused else "resumed", paused_too=True)
             if sandbox.record.paused == paused:
                 state = "paused" if paused else "running"
@@ -133,7 +133,7 @@ class Actions:
     async def remove(self, container_id: str, force: bool) -> None:
         async with self._held(container_id) as sandbox:
             record = sandbox.record
-            raw_images.check_free(sandbox)
+            raw_copies.check_free(sandbox)
             if record.phase == "running" and not force:
                 raise Conflict(f"{record.spec.name} is {raw_view.state(record)}.", hint="Stop it first, or remove it by force.")
             was_running = record.phase == "running"

@@ -11,20 +11,16 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 from ..errors import Conflict
 from ..kernel import host_image, images
 from ..kernel.images.task import Bounds, Commit, CopyLayer, Defaults, Export, Import, View
 from ..spec import ImportSpec
-from . import raw_view
 from .image_process import Told, run_task
 from .policy import Policy, registries
 from .raw_store import Record
-
-if TYPE_CHECKING:
-    from .raw_run import Sandbox
 
 _SHOWN = ("name", "source", "digest", "created_at", "size", "command", "env", "cwd", "user", "owner")
 OWN = ("busybox", host_image.HOST_IMAGE)  # made anew at each start
@@ -127,26 +123,3 @@ class RawImages:
             yield scratch
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch))
-
-
-def check_still(sandbox: Sandbox) -> None:
-    """What is copied must not change meanwhile."""
-    if raw_view.state(sandbox.record) == "running":
-        raise Conflict(f"{sandbox.record.spec.name} is running.", hint="Stop or pause it first, so that its files stand still.")
-
-
-def check_free(sandbox: Sandbox) -> None:
-    """For what would change its files or end it."""
-    if sandbox.copies:
-        raise Conflict(f"{sandbox.record.spec.name} is being copied.", code="being_copied", hint="Wait, or cancel the job.")
-
-
-@contextlib.contextmanager
-def copying(sandbox: Sandbox) -> Iterator[None]:
-    """As long as it is copied, it is neither started nor removed."""
-    check_still(sandbox)
-    sandbox.copies += 1
-    try:
-        yield
-    finally:
-        sandbox.copies -= 1

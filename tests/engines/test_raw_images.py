@@ -202,3 +202,24 @@ async def test_a_failed_import_says_why_and_leaves_nothing(raw: RawEngine, home:
     with pytest.raises(TerrariumError, match="no program nonesuch") as caught:
         await raw.images_of.import_image(ImportSpec("x", ProgramsSource(("nonesuch",))), "", PHASES.append)
     assert caught.value.code == "not_found" and os.listdir(home.data / "images") == ["busybox"]
+
+
+async def test_file_capabilities_count_inside_where_new_privileges_are_allowed(raw: RawEngine, tmp_path: Path) -> None:
+    """And survive a commit. V2 is the attribute as setcap(8) writes it for cap_net_raw=ep."""
+    program = (Path(raw.images_of.view_of_image("busybox").image) / "bin/busybox").read_bytes()
+    attribute = {"SCHILY.xattr.security.capability": bytes.fromhex("0100000200200000000000000000000000000000").decode()}
+    tar = Tar().add("bin/busybox", program, mode=0o755).add("bin/busybox-cap", program, mode=0o755, pax_headers=attribute)
+    (tmp_path / "tar").write_bytes(tar.done())
+    with (tmp_path / "tar").open("rb") as file:
+        await raw.images_of.import_image(ImportSpec("able", TarSource()), "", PHASES.append, stream=file.fileno())
+    sleep = ("/bin/busybox", "sleep", "1000")
+    look = ("/bin/busybox-cap", "grep", "CapEff", "/proc/self/status")
+    allowed = {"no_new_privs": False}
+    box = await raw.create(spec(image="able", command=sleep, user="1000:1000", security=allowed), "")
+    assert (await raw.execute(box.id, look, 10)).stdout.split() == ["CapEff:", "0000000000002000"]
+    await raw.stop(box.id, 0.1)
+    await raw.commit(box.id, "able-too", "", PHASES.append)
+    other = await raw.create(spec("other", image="able-too", command=sleep, security=allowed), "")
+    assert (await raw.execute(other.id, look, 10)).stdout.split() == ["CapEff:", "0000000000002000"]
+    strict = await raw.create(spec("strict", image="able", command=sleep, user="1000:1000"), "")
+    assert (await raw.execute(strict.id, look, 10)).stdout.split() == ["CapEff:", "0000000000000000"]

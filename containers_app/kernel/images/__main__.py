@@ -29,6 +29,7 @@ from .task import Budget, Commit, CopyLayer, Defaults, Done, Export, Failed, Imp
 from .tree import complete
 from .unpack import Unpacker
 
+_LEFT_OUT = {"devices": "device files", "attributes": "extended attributes"}
 MEMORY = 3 << 30  # bytes of address space: no header or dictionary of a hostile stream fills the host's memory
 
 
@@ -128,7 +129,7 @@ class Importer:
             origin = "programs:" + " ".join(source.programs)[:200]
         elif isinstance(source, DebootstrapSource):
             mirror = debootstrap.bootstrap(source, self._root, self._reporter)
-            facts = run_inside(self._root, lambda: complete(self._budget, "0:0"))
+            facts = run_inside(self._root, lambda: complete("0:0"))
             defaults = Defaults(command=("/bin/bash", "-c", "sleep infinity"))
             origin = f"debootstrap:{source.suite} {mirror}"
         else:
@@ -174,7 +175,7 @@ class Importer:
                 if blob.digest and plain.digest != blob.digest:
                     raise InvalidInput("A layer is not what its digest says.", code="wrong_digest", hint="Fetch it again.")
                 done += blob.length
-            return complete(self._budget, found.defaults.user, unpacker.left_out)
+            return complete(found.defaults.user) | unpacker.left_out
 
         return run_inside(self._root, work), found.defaults, found.digest
 
@@ -183,7 +184,7 @@ class Importer:
         paths = programs.closure(source.programs)
         programs.copy(paths, self._root, self._budget)
         first = programs.find(source.programs[0])
-        return run_inside(self._root, lambda: complete(self._budget, "0:0")), Defaults(command=(first,))
+        return run_inside(self._root, lambda: complete("0:0")), Defaults(command=(first,))
 
 
 def new_root(scratch: str) -> str:
@@ -221,7 +222,7 @@ def unpack_stream(
     def work() -> dict[str, str]:
         plain = Plain(descriptor, budget, lambda count: reporter.progress(phase, count, total))
         unpacker.unpack(plain, whiteouts=False)
-        return complete(budget, defaults.user, unpacker.left_out) | {"digest": plain.digest}
+        return complete(defaults.user) | unpacker.left_out | {"digest": plain.digest}
 
     facts = run_inside(root, work)
     return facts, facts["digest"]
@@ -244,8 +245,8 @@ def finish(task: Import | Commit, source: str, digest: str, defaults: Defaults, 
     write_file(new / "image.json", msgspec.json.format(msgspec.json.encode(image)), 0o600)
     views.run(["sync", "-f", str(new)], "The image could not be written")
     install_image(new, place)
-    left_out = int(facts["left_out"])
-    return f"{left_out} device files were left out." if left_out else ""
+    left_out = [f"{facts[kind]} {words}" for kind, words in _LEFT_OUT.items() if facts.get(kind, "0") != "0"]
+    return f"Left out: {', '.join(left_out)}." if left_out else ""
 
 
 def _open(path: str) -> int:

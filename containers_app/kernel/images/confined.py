@@ -1,6 +1,6 @@
 """Work on an image's files by a process whose root directory they are, and which can do little else.
 
-It keeps the four capabilities that making other users' files takes. So whatever a hostile tar makes it do, it does inside.
+It keeps the five capabilities that making other users' files takes. So whatever a hostile tar makes it do, it does inside.
 Sources: chroot(2), capabilities(7).
 """
 
@@ -17,7 +17,7 @@ from ...errors import KernelRefused, TerrariumError
 from .. import syscalls as sc
 from .task import Failed, failed
 
-_KEPT = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4  # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID
+_KEPT = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 31  # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
 
 
 class _Answer(msgspec.Struct):

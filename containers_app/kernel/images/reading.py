@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import bz2
 import hashlib
-import importlib
 import lzma
 import os
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from ...errors import InvalidInput, Unsupported
+from backports import zstd
+
+from ...errors import InvalidInput
 from .task import Budget
 
 PIECE = 1 << 18  # bytes
 MOST_AT_ONCE = 4 << 20  # bytes of one read: no header of a tar is longer
 LZMA_MEMORY = 256 << 20  # bytes that an xz stream may ask for
+ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 27}  # 128 MiB, as zstd itself asks for at most
 
 
 class Decompressor(Protocol):
@@ -57,24 +59,11 @@ class _Gzip:
         return plain
 
 
-try:
-    _zstd_module: Any = importlib.import_module("compression.zstd")  # now: nothing is imported below an image's root
-except ImportError:
-    _zstd_module = None
-
-
-def _zstd() -> Decompressor:
-    if _zstd_module is None:
-        raise Unsupported("This Python can't unpack zstd.", hint="Python 3.14 can; or pack it with gzip or xz.")
-    made: Decompressor = _zstd_module.ZstdDecompressor()
-    return made
-
-
 _MAGIC: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
     (b"\x1f\x8b", _Gzip),
     (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY)),
     (b"BZh", bz2.BZ2Decompressor),
-    (b"\x28\xb5\x2f\xfd", _zstd),
+    (b"\x28\xb5\x2f\xfd", lambda: zstd.ZstdDecompressor(options=ZSTD_OPTIONS)),
 )
 
 
@@ -161,7 +150,7 @@ class Plain:
                 piece = self._object.decompress(data, PIECE)
                 if piece:
                     return piece
-        except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError) as error:
+        except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, ValueError, EOFError) as error:
             raise InvalidInput(f"It can't be unpacked: {error}.", code="invalid_tar", hint="Pack it anew.") from None
 
     def _raw(self) -> bytes:

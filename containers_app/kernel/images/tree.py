@@ -6,19 +6,18 @@ import os
 import stat
 
 from ...errors import InvalidInput
-from .task import Budget
 
 _NEEDED = {"proc": 0o555, "sys": 0o555, "dev": 0o755, "run": 0o755, "tmp": 0o1777, "etc": 0o755}
 _LONGEST = 1 << 20  # bytes of passwd or group that are read
 
 
-def complete(budget: Budget, user: str, left_out: int = 0) -> dict[str, str]:
-    """Makes the directories that are mounted on. Returns size in bytes, user as uid:gid, and ``left_out`` as it came."""
+def complete(user: str) -> dict[str, str]:
+    """Makes the directories that are mounted on. Returns size in bytes and user as uid:gid."""
     for name, mode in _NEEDED.items():
         if not os.path.lexists(f"/{name}"):
             os.mkdir(f"/{name}")
             os.chmod(f"/{name}", mode)
-    return {"size": str(size_of("/")), "user": resolve_user(user), "left_out": str(left_out)}
+    return {"size": str(size_of("/")), "user": resolve_user(user)}
 
 
 def size_of(top: str) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import InvalidInput, KernelRefused
+from . import attributes
 from .reading import PIECE, Plain
 from .task import Budget
 
@@ -26,12 +27,17 @@ _HINT = "Pack it anew, for example with: tar -C ROOT --numeric-owner -cf image.t
 
 
 class Unpacker:
-    """Several layers in turn. ``left_out`` counts device files."""
+    """Several layers in turn."""
 
     def __init__(self, budget: Budget, told: Callable[[str], None]) -> None:
         self._budget, self._told = budget, told
         self._layer: set[str] = set()  # names that the layer under way has brought
-        self.left_out = 0
+        self._devices = self._attributes = 0
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """How many device files and extended attributes were not made."""
+        return {"devices": str(self._devices), "attributes": str(self._attributes)}
 
     def unpack(self, plain: Plain, *, whiteouts: bool) -> None:
         """Raises InvalidInput for what is no tar, is cut short, or is not safe; TooLarge past the budget."""
@@ -67,7 +73,7 @@ class Unpacker:
     def _place(self, member: tarfile.TarInfo, name: str, plain: Plain, *, remember: bool) -> None:
         path = f"/{name}"
         if member.ischr() or member.isblk():
-            self.left_out += 1
+            self._devices += 1
             return None
         if name:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -96,6 +102,8 @@ class Unpacker:
         os.chown(path, _inside(member.uid), _inside(member.gid), follow_symlinks=False)
         if not member.issym():
             os.chmod(path, stat.S_IMODE(member.mode))
+        if member.isdir():
+            self._attributes += attributes.restore(path, member.pax_headers)
         return None
 
     @staticmethod
@@ -119,7 +127,8 @@ class Unpacker:
                 _copy(plain, descriptor, size)
             os.ftruncate(descriptor, member.size)
             os.fchown(descriptor, _inside(member.uid), _inside(member.gid))
-            os.fchmod(descriptor, stat.S_IMODE(member.mode))  # after chown, which takes set-user-id away
+            os.fchmod(descriptor, stat.S_IMODE(member.mode))  # after chown, which takes set-user-id away, and capabilities
+            self._attributes += attributes.restore(descriptor, member.pax_headers)
             with contextlib.suppress(OverflowError, ValueError):
                 os.utime(descriptor, (member.mtime, member.mtime))
         finally:

@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from containers_app.kernel.images import get_image
 from containers_app.kernel.images.task import Bounds, Done
@@ -50,7 +51,10 @@ def test_files_keep_owner_mode_time_and_links(images):
     assert left(images) == ["a"]
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gzip", "bzip2", "xz"])
+PACKERS = [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress]
+
+
+@pytest.mark.parametrize("pack", PACKERS, ids=["plain", "gzip", "bzip2", "xz", "zstd"])
 def test_packed_streams_are_told_by_their_first_bytes(images, pack):
     data = Tar().add("etc/motd", b"hello" * 100_000).done()
     root = imported(images, "packed", pack(data))
@@ -106,7 +110,7 @@ def test_a_file_over_a_link_replaces_the_link(images, tmp_path):
 def test_device_files_are_left_out_and_said_so(images):
     tar = Tar().add("dev/sda", type=tarfile.BLKTYPE, devmajor=8, devminor=0).add("dev/mem", type=tarfile.CHRTYPE, devmajor=1)
     outcome = run_tar(images, "a", tar.add("ok", b"1").done())
-    assert outcome.last == Done("2 device files were left out.")
+    assert outcome.last == Done("Left out: 2 device files.")
     assert list((images / "a/rootfs/dev").iterdir()) == []
 
 
@@ -221,3 +225,43 @@ def test_pax_sparse_pieces_beyond_the_end_are_refused(images):
         tar.addfile(member, io.BytesIO(bytes(512)))
     assert run_tar(images, "a", file.getvalue()).code in ("invalid_tar", "cut_short")
     assert left(images) == []
+
+
+V2 = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep
+V3 = bytes.fromhex("010000030020000000000000000000000000000040420f00")  # the same, of root 1000000
+WORDS = "surrogateescape"
+
+
+def test_user_attributes_and_file_capabilities_are_kept_without_an_owner_and_the_rest_is_counted(images):
+    headers = {
+        "SCHILY.xattr.user.colour": "gr\udcfcn", "SCHILY.xattr.security.capability": V3.decode("utf-8", WORDS),
+        "SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.overlay.opaque": "y",
+        "SCHILY.xattr.security.selinux": "x", "SCHILY.xattr.system.posix_acl_access": "x", "SCHILY.acl.access": "u::r",
+    }  # fmt: skip
+    tar = Tar().directory("d").add("d/ping", b"x", mode=0o755, uid=7, pax_headers=headers)
+    tar.add("e", type=tarfile.DIRTYPE, mode=0o755, pax_headers={"SCHILY.xattr.user.of": "a directory"})
+    tar.add("bad", b"", pax_headers={"SCHILY.xattr.security.capability": "short", "SCHILY.xattr.user.": "no name"})
+    outcome = run_tar(images, "a", tar.done())
+    assert outcome.last == Done("Left out: 6 extended attributes.")
+    ping = images / "a/rootfs/d/ping"
+    assert (os.getxattr(ping, "security.capability"), os.getxattr(ping, "user.colour")) == (V2, b"gr\xfcn")
+    assert sorted(os.listxattr(ping)) == ["security.capability", "user.colour"]
+    assert os.getxattr(images / "a/rootfs/e", "user.of") == b"a directory" and os.listxattr(images / "a/rootfs/bad") == []
+
+
+def test_attributes_go_from_directory_to_directory(images, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "ping").write_bytes(b"x")
+    os.setxattr(source / "ping", "security.capability", V2)
+    os.setxattr(source / "ping", "user.colour", b"\0\xff")
+    outcome = run(images, "a", DirectorySource(str(source)))
+    assert outcome.last == Done("")
+    ping = images / "a/rootfs/ping"
+    assert (os.getxattr(ping, "security.capability"), os.getxattr(ping, "user.colour")) == (V2, b"\0\xff")
+
+
+def test_a_zstd_stream_may_not_ask_for_more_memory_than_zstd_itself_would(images):
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+    data = packer.compress(Tar().add("x", b"x").done()) + packer.flush()
+    assert run_tar(images, "a", data).code == "invalid_tar" and left(images) == []
