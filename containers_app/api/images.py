@@ -2,7 +2,8 @@
 
 An upload comes in pieces: POST /images with a source {"type": "tar"} (or "oci") answers with a job, to which the bytes are
 sent by PUT /jobs/{id}/data?offset=N, the last piece with last=true. In pieces, because the web server keeps a request's whole
-body in memory; a piece whose answer was lost may be sent again.
+body in memory; a piece whose answer was lost may be sent again. While the job waits for its turn, the answer is 409 "waiting",
+and the piece is sent again.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # created | running | paused | exited | unknown
     image: str
     command: tuple[str, ...] = ()
+    cwd: str = ""
+    user: str = ""  # inside: uid:gid, or a name where an engine has that; "" is root
     pid: int = 0  # host pid of its first process; 0 when it has none
     namespaces: dict[str, NamespaceView] = {}
     limits: dict[str, LimitReading] = {}

@@ -25,7 +25,7 @@ _RAW_HINT = "Use a raw sandbox for that."
 def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) -> dict[str, Any]:
     """What `docker run` would send. Unsupported says which part Docker can't do.
 
-    The spec's defaults leave Docker's in force, as `docker run` does: the image's cwd ("/") and user ("0:0"), the daemon's user
+    The spec's defaults leave Docker's in force, as `docker run` does: the image's cwd and user (""), the daemon's user
     namespace ("private") and, as Docker has no others, the host's time namespace ("private"). The container then tells the truth.
     """
     _must_have_words(spec)

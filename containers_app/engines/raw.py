@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from ..errors import Conflict, KernelRefused, NotFound
-from ..kernel import host_image, identity, images
+from ..kernel import identity, images
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec, LimitChanges, LimitReading, merge_limits
 from . import raw_exec, raw_init, raw_logs, raw_making, raw_plan, raw_recover, raw_restart, raw_view
@@ -65,7 +65,7 @@ class RawEngine(Actions):
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
         self._restarter = Restarter(self._launch_again, self._touch)
-        self._copies = Copies(self._store, self._maker, self.images_of, self._runner.spawn)
+        self.copies = Copies(self._find, self._store, self._maker, self.images_of, self._runner.spawn)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,12 +75,7 @@ class RawEngine(Actions):
         self.groups.open()
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
-        await asyncio.to_thread(images.remove_scratch, self._images)
-        own = f"{self._data}/busybox/bin/busybox"  # fetched by deploy/up where the machine's own is not static
-        busybox = own if os.path.exists(own) else images.BUSYBOX
-        await asyncio.to_thread(images.ensure_busybox, self._images, in_use=in_use, busybox=busybox)
-        if self._policy.allow.host_image:
-            await asyncio.to_thread(host_image.ensure_host_image, self._images)
+        await asyncio.to_thread(self.images_of.open, f"{self._data}/busybox/bin/busybox", busybox_in_use=in_use)
         await self.wire.open()
         await self._runner.keeper.open()
         for name in broken:
@@ -141,7 +136,7 @@ class RawEngine(Actions):
 
     def _records(self) -> list[Record]:
         """Also of those whose files are being copied: their ids and addresses are taken."""
-        return [sandbox.record for sandbox in self._sandboxes.values()] + self._copies.under_way
+        return [sandbox.record for sandbox in self._sandboxes.values()] + self.copies.under_way
 
     @contextlib.asynccontextmanager
     async def _held(self, container_id: str) -> AsyncIterator[Sandbox]:
@@ -167,12 +162,7 @@ class RawEngine(Actions):
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
-        check_spec(self._policy, spec)
-        check_possible(spec)
-        if spec.group:
-            self.groups.get(spec.group)
-        image = images.get_image(self._images, spec.image)
-        spec = raw_making.with_defaults(spec, image)
+        spec = self._checked(spec)
         self._check_name_free(spec.name)
         sandbox = Sandbox(self._new_record(spec, owner))
         record = sandbox.record
@@ -198,6 +188,13 @@ class RawEngine(Actions):
         self._touch(sandbox)
         return self._view(sandbox)
 
+    def _checked(self, spec: ContainerSpec) -> ContainerSpec:
+        check_spec(self._policy, spec)
+        check_possible(spec)
+        if spec.group:
+            self.groups.get(spec.group)
+        return raw_making.with_defaults(spec, images.get_image(self._images, spec.image))
+
     async def _sync(self) -> None:
         """Whatever has been made meanwhile goes to the disk together."""
         while waiting := self._unsynced[:]:
@@ -207,20 +204,16 @@ class RawEngine(Actions):
     async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
         """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""
         self._check_name_free(name)
-        copy = await self._copies.clone(self._find(container_id), name, lambda spec: self._new_record(spec, owner), told)
+        copy = await self.copies.clone(container_id, name, lambda spec: self._new_record(spec, owner), told)
         self._sandboxes[copy.record.id] = copy
         self._touch(copy)
         return self._view(copy)
 
-    async def commit(self, container_id: str, image: str, owner: str, told: Told) -> str:
-        """Its files as a new image."""
-        return await self._copies.commit(self._find(container_id), image, owner, told)
-
     async def export_container(self, container_id: str) -> Archive:
-        return self._copies.export(self._find(container_id))
+        return self.copies.export(container_id)
 
     async def export_image(self, name: str) -> Archive:
-        return self._copies.export_image(name)
+        return self.copies.export_image(name)
 
     def _check_name_free(self, name: str | None, but: Sandbox | None = None) -> None:
         if any(record.spec.name == name for record in self._records() if but is None or record is not but.record):
@@ -314,9 +307,7 @@ class RawEngine(Actions):
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """The commands that would make this sandbox; nothing is made. Raises what ``create`` would raise."""
-        check_spec(self._policy, spec)
-        check_possible(spec)
-        return self._runner.describe(self._new_record(spec, ""))
+        return self._runner.describe(self._new_record(self._checked(spec), ""))
 
     async def networks(self) -> list[dict[str, Any]]:
         return self.wire.list_networks()

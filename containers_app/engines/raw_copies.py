@@ -27,12 +27,15 @@ _Work = Coroutine[Any, Any, None]
 class Copies:
     """``under_way`` are clones whose files are being copied. ``spawn`` runs a task for its caller."""
 
-    def __init__(self, store: Store, maker: Maker, images_of: RawImages, spawn: Callable[[_Work], None]) -> None:
-        self._store, self._maker, self._images_of, self._spawn = store, maker, images_of, spawn
+    def __init__(
+        self, find: Callable[[str], Sandbox], store: Store, maker: Maker, images_of: RawImages, spawn: Callable[[_Work], None]
+    ) -> None:
+        self._find, self._store, self._maker, self._images_of, self._spawn = find, store, maker, images_of, spawn
         self.under_way: list[Record] = []
 
-    async def clone(self, source: Sandbox, name: str, new_record: Callable[[ContainerSpec], Record], told: Told) -> Sandbox:
+    async def clone(self, source_id: str, name: str, new_record: Callable[[ContainerSpec], Record], told: Told) -> Sandbox:
         """A sandbox that never ran, with a copy of another's files."""
+        source = self._find(source_id)
         with copying(source):
             record = new_record(msgspec.structs.replace(source.record.spec, name=name, hostname=""))
             self.under_way.append(record)
@@ -51,12 +54,15 @@ class Copies:
                 self.under_way.remove(record)
         return Sandbox(record)
 
-    async def commit(self, sandbox: Sandbox, image: str, owner: str, told: Told) -> str:
+    async def commit(self, sandbox_id: str, image: str, owner: str, told: Told) -> str:
+        """Its files as a new image."""
+        sandbox = self._find(sandbox_id)
         with copying(sandbox):
             return await self._images_of.commit(sandbox.record, image, owner, told)
 
-    def export(self, sandbox: Sandbox) -> Archive:
+    def export(self, sandbox_id: str) -> Archive:
         """Of its files as its root sees them."""
+        sandbox = self._find(sandbox_id)
         check_still(sandbox)
         return self._archive(self._images_of.view_of(sandbox.record))
 

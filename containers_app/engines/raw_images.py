@@ -35,6 +35,14 @@ class RawImages:
         self._directory, self._policy, self._records, self._home = directory, policy, records, home
         self._bounds = Bounds(policy.limits.image_bytes, policy.limits.image_entries)
 
+    def open(self, busybox: str, *, busybox_in_use: bool) -> None:
+        """The panel's own images. ``busybox`` is fetched by deploy/up where the machine's own is not static."""
+        images.remove_scratch(self._directory)
+        program = busybox if os.path.exists(busybox) else images.BUSYBOX
+        images.ensure_busybox(self._directory, in_use=busybox_in_use, busybox=program)
+        if self._policy.allow.host_image:
+            host_image.ensure_host_image(self._directory)
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def rows(self) -> list[dict[str, Any]]:

@@ -31,15 +31,13 @@ def held(records: Iterable[Record]) -> set[str]:
 
 
 def with_defaults(spec: ContainerSpec, image: Image) -> ContainerSpec:
-    """What the spec leaves open is the image's. "/" and "0:0" are what it says when nothing was said. Raises InvalidInput."""
+    """What the spec leaves open is the image's. Raises InvalidInput."""
     command = spec.command or image.command
     if not command:
         raise InvalidInput(
             f"The image {image.name} names no program.", code="invalid_command", hint='Give a command, for example ["sh"].'
         )
-    cwd = image.cwd if spec.cwd == "/" else spec.cwd
-    user = image.user if spec.user == "0:0" else spec.user
-    return msgspec.structs.replace(spec, command=command, cwd=cwd, user=user)
+    return msgspec.structs.replace(spec, command=command, cwd=spec.cwd or image.cwd, user=spec.user or image.user)
 
 
 def check_published(spec: ContainerSpec, networks: Networks) -> None:

@@ -67,6 +67,8 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> C
         state=state(record),
         image=record.spec.image,
         command=record.spec.command,
+        cwd=record.spec.cwd,
+        user=record.spec.user,
         pid=run.pid if running and run else 0,
         namespaces=_namespaces(record, run.pid if running and run else 0),
         limits=read_limits(record, paths if running else {}, cgroups, tag),

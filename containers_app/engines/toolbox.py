@@ -97,6 +97,8 @@ class Toolboxes:
             name="toolbox",
             image=image,
             command=raw_plan.SHELL,
+            cwd="/",
+            user="0:0",
             namespaces=Namespaces(**modes, user=reference if owned else "host", time="host"),
             security=Security(capabilities=(*DEFAULT_CAPABILITIES, *more)),
         )

@@ -91,11 +91,15 @@ def check_env(spec: ContainerSpec) -> None:
 
 
 def check_cwd(spec: ContainerSpec) -> None:
+    if not spec.cwd:
+        return
     if not spec.cwd.startswith("/") or "\x00" in spec.cwd or len(spec.cwd) > 4000:
         raise InvalidInput(f"{shown(spec.cwd)} is not a working directory.", hint="Write an absolute path, for example /root.")
 
 
 def check_user(spec: ContainerSpec) -> None:
+    if not spec.user:
+        return
     if not _USER.fullmatch(spec.user) or any(int(part) > 65535 for part in spec.user.split(":")):
         raise InvalidInput(f"{shown(spec.user)} is not a user.", hint="Write UID or UID:GID, each from 0 to 65535.")
 

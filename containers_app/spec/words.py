@@ -114,8 +114,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: str = "busybox"
     command: tuple[str, ...] = ()
     env: dict[str, str] = {}
-    cwd: str = "/"
-    user: str = "0:0"
+    cwd: str = ""  # "" is the image's
+    user: str = ""  # uid or uid:gid inside; "" is the image's
     hostname: str = ""
     namespaces: Namespaces = Namespaces()
     time_offsets: dict[str, int] = {}  # seconds added to the clocks "monotonic" and "boottime" of its own time namespace

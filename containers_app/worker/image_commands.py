@@ -94,7 +94,7 @@ async def commit_container(worker: Worker, command: protocol.CommitContainer) ->
     raw.images_of.check_free(command.image)
 
     async def work(told: Told, _: int) -> str:
-        return await raw.commit(source.id, command.image, command.owner, told)
+        return await raw.copies.commit(source.id, command.image, command.owner, told)
 
     return worker.jobs.start("commit", command.image, command.owner, work)
 

@@ -42,6 +42,7 @@ class _Running:
         self.feeding = asyncio.Lock()
         self.idle: asyncio.TimerHandle | None = None
         self.told_at = 0.0
+        self.begun = False
         self.timed_out = False
 
 
@@ -87,6 +88,7 @@ class Jobs:
     async def _run(self, running: _Running, work: Work) -> None:
         try:
             async with self._slots:
+                running.begun = True
                 message = await work(lambda progress: self._progress(running, progress), running.receiver)
             self._end(running, state="done", message=message)
         except asyncio.CancelledError:
@@ -150,7 +152,10 @@ class Jobs:
     # ── uploads ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def feed(self, job_id: str, offset: int, data: bytes, last: bool) -> Job:
-        """Returns when the job's process, or the little that waits for it, has taken all. Nothing of it is kept here."""
+        """Returns when the job's process, or the little that waits for it, has taken all. Nothing of it is kept here.
+
+        Conflict "waiting" while the job waits for its turn: then nothing was taken, and the sender tries again.
+        """
         running = self._find(job_id)
         async with running.feeding:
             if running.sender is None:
@@ -161,6 +166,8 @@ class Jobs:
                     f"The next piece begins at {received}.", code="wrong_offset", hint=f"Send from byte {received}."
                 )
             self._expect(running)
+            if not running.begun:
+                raise Conflict("The job waits for its turn.", code="waiting", hint="Send this piece again in a second.")
             await self._send(running, memoryview(data)[received - offset :])
             if last and running.sender is not None:
                 self._close_sender(running)

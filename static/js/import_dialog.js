@@ -9,6 +9,7 @@ import { store } from "./store.js";
 
 const PIECE = 512 * 1024; // bytes, as many as the API takes at once
 const ATTEMPTS = 3;
+const PATIENCE = 1000; // ms between attempts while the job waits for its turn
 
 const text = (name, label, placeholder, hint) => ({ name, make: () => { const control = input(name, placeholder, { "data-testid": `import-${name}` }); return { element: field(label, control, hint), read: () => control.value.trim() }; } });
 const list = (name, label, placeholder, hint) => ({ ...text(name, label, placeholder, hint), make: () => { const made = text(name, label, placeholder, hint).make(); return { element: made.element, read: () => splitCommand(made.read()) }; } });
@@ -39,12 +40,13 @@ class ImportForm {
     this.help = h("p", { class: "hint" });
     this.inside = h("div", { class: "stack" });
     this.bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Upload" });
+    this.waiting = h("p", { class: "hint", role: "status", hidden: true, "data-testid": "import-waiting" }, "Other imports go first; the upload begins by itself. Leave this open.");
     this.error = h("div", { class: "banner bad", role: "alert", hidden: true, "data-testid": "import-error" }, icon("warning"), h("div", null, h("p"), h("p", { class: "hint" })));
     this.submit = h("button", { type: "submit", class: "primary", "data-testid": "import-submit" }, "Import");
     const close = () => this.dialog.close();
     this.dialog = h("dialog", { class: "ask wide", "aria-labelledby": "import-title", "data-testid": "import-dialog" }, h("form", { method: "dialog", novalidate: true, on: { submit: (event) => this.#send(event) } },
       h("header", null, h("h2", { id: "import-title", class: "grow" }, "Import an image")),
-      h("div", { class: "body stack" }, this.error, field("Where it comes from", this.type), this.help, this.inside, field("Name", this.name), this.bar),
+      h("div", { class: "body stack" }, this.error, field("Where it comes from", this.type), this.help, this.inside, field("Name", this.name), this.bar, this.waiting),
       h("footer", null, h("button", { type: "button", on: { click: close } }, "Cancel"), this.submit)));
     this.dialog.addEventListener("close", () => { this.dialog.remove(); this.closed = true; });
     this.type.addEventListener("change", () => this.#draw());
@@ -90,19 +92,25 @@ class ImportForm {
         await api.post(`/jobs/${job.id}/cancel`, {});
         return;
       }
-      await sendPiece(`/jobs/${job.id}/data?offset=${offset}&last=${offset + PIECE >= blob.size}`, blob.slice(offset, offset + PIECE));
-      this.bar.value = Math.min((offset + PIECE) / blob.size, 1);
+      const sent = await sendPiece(`/jobs/${job.id}/data?offset=${offset}&last=${offset + PIECE >= blob.size}`, blob.slice(offset, offset + PIECE));
+      if (sent) this.bar.value = Math.min((offset + PIECE) / blob.size, 1);
+      else {
+        offset -= PIECE; // the same again
+        await new Promise((resolve) => setTimeout(resolve, PATIENCE));
+      }
+      this.waiting.hidden = sent;
     }
   }
 }
 
-/** A piece whose answer was lost may be sent again. */
+/** A piece whose answer was lost may be sent again. → false while the job waits for its turn and takes nothing */
 async function sendPiece(path, piece) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       await api.put(path, piece);
-      return;
+      return true;
     } catch (error) {
+      if (error.code === "waiting") return false;
       if (error.code !== "unreachable" || attempt === ATTEMPTS) throw error;
     }
   }

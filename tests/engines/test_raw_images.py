@@ -75,6 +75,7 @@ async def test_a_docker_image_becomes_a_raw_one(raw: RawEngine, docker: DockerEn
         await raw.images_of.import_image(source, "", PHASES.append, stream=archive.fd, defaults=archive.defaults)
     finally:
         os.close(archive.fd)
+        daemon.docker("image", "rm", "layered")
     root = Path(raw.images_of.view_of_image("layered").image)
     assert sorted(os.listdir(root / "d")) == ["c"] and not (root / "gone").exists() and (root / "one").read_text() == "one\n"
     two = (root / "two").stat()
@@ -82,6 +83,9 @@ async def test_a_docker_image_becomes_a_raw_one(raw: RawEngine, docker: DockerEn
     box = await raw.create(spec(image="layered"), "")
     assert box.command == ("sleep", "123")
     assert await wait_for(raw, "box") == "33\n/tmp\nblue\n"
+    assert (box.user, box.cwd) == ("33:44", "/tmp")
+    root = await raw.create(spec("root", image="layered", user="0:0", cwd="/"), "")
+    assert (root.user, root.cwd) == ("0:0", "/") and await wait_for(raw, "root") == "0\n/\nblue\n"
 
 
 async def test_a_docker_container_becomes_an_image(raw: RawEngine, docker: DockerEngine) -> None:
@@ -128,7 +132,7 @@ async def test_a_clone_has_the_files_and_ids_of_its_own(raw: RawEngine, home: Ho
 async def test_a_commit_is_an_image_with_ids_shifted_back(raw: RawEngine) -> None:
     box = await changed_box(raw)
     await raw.pause(box)
-    await raw.commit(box, "made", "olga", PHASES.append)
+    await raw.copies.commit(box, "made", "olga", PHASES.append)
     await raw.resume(box)
     image = raw.images_of.get("made")
     root = Path(raw.images_of.view_of_image("made").image)
@@ -142,7 +146,7 @@ async def test_a_commit_is_an_image_with_ids_shifted_back(raw: RawEngine) -> Non
 async def test_while_it_is_copied_a_sandbox_is_not_started(raw: RawEngine) -> None:
     box = await changed_box(raw)
     await raw.stop(box, 1)
-    commit = asyncio.create_task(raw.commit(box, "made", "", PHASES.append))
+    commit = asyncio.create_task(raw.copies.commit(box, "made", "", PHASES.append))
     await asyncio.sleep(0)
     for action in (raw.start(box), raw.remove(box, True)):
         with pytest.raises(Conflict, match="being copied"):
@@ -218,7 +222,7 @@ async def test_file_capabilities_count_inside_where_new_privileges_are_allowed(r
     box = await raw.create(spec(image="able", command=sleep, user="1000:1000", security=allowed), "")
     assert (await raw.execute(box.id, look, 10)).stdout.split() == ["CapEff:", "0000000000002000"]
     await raw.stop(box.id, 0.1)
-    await raw.commit(box.id, "able-too", "", PHASES.append)
+    await raw.copies.commit(box.id, "able-too", "", PHASES.append)
     other = await raw.create(spec("other", image="able-too", command=sleep, security=allowed), "")
     assert (await raw.execute(other.id, look, 10)).stdout.split() == ["CapEff:", "0000000000002000"]
     strict = await raw.create(spec("strict", image="able", command=sleep, user="1000:1000"), "")

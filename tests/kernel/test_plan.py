@@ -19,7 +19,7 @@ PLACE = raw_plan.Place(
 
 
 def made(**fields: object) -> plan.Plan:
-    spec = parse_container({"name": "web-1", "namespaces": {"net": "none"}, **fields})
+    spec = parse_container({"name": "web-1", "cwd": "/", "user": "0:0", "namespaces": {"net": "none"}, **fields})
     return raw_plan.launch_plan(spec, PLACE)
 
 
@@ -60,7 +60,7 @@ def test_the_child_joins_its_cgroups_before_its_ids_are_mapped_and_drops_its_pow
 
 def test_a_bridge_brings_a_link_and_addresses_and_none_only_the_loopback() -> None:
     attachment = Attachment("10.1.0.2", 20, "10.1.0.1", "02:00:00:00:00:02", "trtest-2", "lo")
-    spec = parse_container({"name": "web-1"})
+    spec = parse_container({"name": "web-1", "cwd": "/", "user": "0:0"})
     bridged = raw_plan.launch_plan(spec, raw_plan.msgspec.structs.replace(PLACE, attachment=attachment))
     assert len(steps(bridged, identity.AttachLink)) == 1
     assert "10.1.0.2/20" in "\n".join(bridged.describe())

@@ -1,7 +1,7 @@
 """An image of a registry, into an OCI layout of our own: manifest of this architecture, configuration, layers.
 
 Which hosts may be asked is the policy's: whoever has the web process could otherwise make root ask any machine it reaches. A
-registry may send us on (to where it keeps its blobs), but over https only and to no address of a private network.
+registry may send us on (to where it keeps its blobs, or gives tokens): to a host of the policy too, or as elsewhere.py says.
 Nothing is believed: every byte is held against its digest. Source: OCI Distribution Specification, docker token authentication.
 """
 
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -20,12 +18,12 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 import requests
 
-from ...errors import InvalidInput, KernelRefused, NotFound, PolicyRefused
+from ...errors import InvalidInput, KernelRefused, NotFound
+from . import elsewhere
 from .layers import MOST_JSON, blob_path, choose, is_index
 from .references import HUB, Reference, check_registry
 from .task import Budget, Registries
 
-SECONDS = 30.0  # without a byte
 MOST_REDIRECTS = 5
 PIECE = 1 << 18
 _HUB_SERVER = "registry-1.docker.io"
@@ -50,6 +48,7 @@ class Registry:
         self._base = f"{scheme}://{server}/v2/{reference.name}"
         self._session = requests.Session()
         self._session.trust_env = False  # no credentials of root's .netrc
+        self._elsewhere = elsewhere.session()
         self._token = ""
 
     def fetch(self, layout: str, told: Callable[[str, int, int], None]) -> None:
@@ -133,14 +132,11 @@ class Registry:
 
     def _ask(self, url: str) -> requests.Response:
         """Follows redirects by hand: the token stays with the registry's own host, and private networks are not asked."""
-        own = urlsplit(self._base).netloc
         for _ in range(MOST_REDIRECTS):
             headers = {"Accept": _ACCEPT}
-            if self._token and urlsplit(url).netloc == own:
+            if self._token and urlsplit(url)[:2] == urlsplit(self._base)[:2]:
                 headers["Authorization"] = f"Bearer {self._token}"
-            if urlsplit(url).netloc != own:
-                check_elsewhere(url)
-            answer = self._session.get(url, headers=headers, stream=True, timeout=SECONDS, allow_redirects=False)
+            answer = self._send(url, headers=headers, stream=True)
             if answer.status_code not in (301, 302, 303, 307, 308):
                 return answer
             url = urljoin(url, answer.headers.get("Location", ""))
@@ -152,28 +148,22 @@ class Registry:
             raise NotFound("The registry asks for a password, and the panel has none.", hint="Only public images can be fetched.")
         words = dict(_CHALLENGE.findall(challenge))
         realm = words.pop("realm", "")
-        if urlsplit(realm).netloc != urlsplit(self._base).netloc:
-            check_elsewhere(realm)
         query = {name: words[name] for name in ("service", "scope") if name in words}
-        answer = self._session.get(realm, params=query, timeout=SECONDS, allow_redirects=False)
+        answer = self._send(realm, params=query)
         if answer.status_code != 200:
             raise NotFound("The registry gives no token for this image.", hint="It may be misspelt, or not public.")
-        found = answer.json()
+        found = msgspec.json.decode(answer.content, type=dict[str, Any])
         return str(found.get("token") or found.get("access_token") or "")
 
-
-def check_elsewhere(url: str) -> None:
-    """Where a registry sends us: https, and every address of the host a public one."""
-    parts = urlsplit(url)
-    refused = PolicyRefused(f"The registry sends us to {parts.netloc[:100]}, which is not asked.", hint="Use another registry.")
-    if parts.scheme != "https" or not parts.hostname:
-        raise refused
-    try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError:
-        raise KernelRefused(f"There is no {parts.hostname[:100]}.", code="registry", hint=_BUSY) from None
-    if not all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found):
-        raise refused
+    def _send(self, url: str, **options: Any) -> requests.Response:
+        """What the policy names is asked where it is; everything else as a stranger."""
+        scheme, host = urlsplit(url)[:2]
+        own = urlsplit(url)[:2] == urlsplit(self._base)[:2]
+        named = host in (self._registries.insecure if scheme == "http" else self._registries.allowed)
+        if not own and not named:
+            elsewhere.check_url(url)
+        session = self._session if own or named else self._elsewhere
+        return session.get(url, timeout=elsewhere.SECONDS, allow_redirects=False, **options)
 
 
 def _wrong(digest: str) -> InvalidInput:

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers_app import accounts, image_services, mirror
-from containers_app.errors import TerrariumError
+from containers_app.errors import Conflict, TerrariumError
 from containers_app.spec import is_upload, parse_import
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import MAX_PIECE, Job
@@ -81,9 +81,20 @@ class Command(BaseCommand):
         """Standard input, piece by piece."""
         offset = 0
         while data := await asyncio.to_thread(sys.stdin.buffer.read, MAX_PIECE):
-            await image_services.feed_job(visitor, job.id, offset, data, False)
+            await self._piece(visitor, job, offset, data)
             offset += len(data)
-        await image_services.feed_job(visitor, job.id, offset, b"", True)
+        await self._piece(visitor, job, offset, b"")
+
+    async def _piece(self, visitor: Visitor, job: Job, offset: int, data: bytes) -> None:
+        """The empty one is the last."""
+        while True:
+            try:
+                await image_services.feed_job(visitor, job.id, offset, data, not data)
+                return
+            except Conflict as error:
+                if error.code != "waiting":
+                    raise
+            await asyncio.sleep(PAUSE)
 
     async def _remove(self, visitor: Visitor, options: dict[str, Any]) -> None:
         await image_services.remove_image(visitor, options["name"])

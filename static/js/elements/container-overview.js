@@ -65,7 +65,7 @@ class ContainerOverview extends HTMLElement {
     if (!container) return;
     const lasted = container.started_at ? format.dateTime(container.started_at) : "not yet";
     const facts = {
-      Id: h("code", null, container.id), Image: container.image, Command: h("code", null, joinCommand(container.command ?? []) || "the image's own"),
+      Id: h("code", null, container.id), Image: container.image, Command: h("code", null, joinCommand(container.command ?? []) || "the image's own"), "Runs as": h("span", null, "user ", h("code", null, container.user || "0:0"), " in ", h("code", null, container.cwd || "/")),
       "Process on the host": container.pid ? h("code", { "data-testid": "host-pid" }, container.pid) : "none", "Host name": container.hostname || format.UNKNOWN,
       Addresses: container.addresses?.length ? h("code", null, container.addresses.join(", ")) : "none", Started: lasted, Ended: container.finished_at ? format.dateTime(container.finished_at) : null,
       Outcome: container.exit_code == null ? null : `exit code ${container.exit_code}${container.reason ? ` · ${container.reason}` : ""}`,
