@@ -20,7 +20,7 @@ export function openMenu(container, anchor) {
   const menu = h("div", { class: "popover", role: "menu", popover: "auto", "aria-label": `Actions for ${container.name}`, "data-testid": "action-menu" },
     available(container).filter((name) => name !== "remove").map(act), container.state === "running" ? item("New sandbox in its namespaces", "link", () => openSharing(container)) : null, h("hr"),
     TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))), h("hr"),
-    container.engine === "raw" ? [COPIES.map(([text, symbol, run, testid]) => item(text, symbol, () => Promise.resolve(run(container)).catch(toastError), { testid })), h("hr")] : null, act("remove"));
+    COPIES[container.engine] ? [COPIES[container.engine].map(([text, symbol, run, testid]) => item(text, symbol, () => Promise.resolve(run(container)).catch(toastError), { testid })), h("hr")] : null, act("remove"));
   menu.addEventListener("toggle", (event) => event.newState === "closed" && close());
   menu.addEventListener("keydown", (event) => {
     const items = [...menu.querySelectorAll("button")];

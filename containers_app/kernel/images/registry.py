@@ -53,6 +53,12 @@ class Registry:
 
     def fetch(self, layout: str, told: Callable[[str, int, int], None]) -> None:
         """Write index.json and blobs below ``layout``."""
+        try:
+            self._fetch(layout, told)
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            raise InvalidInput("What the registry sent describes no image.", code="invalid_layout", hint=_BUSY) from None
+
+    def _fetch(self, layout: str, told: Callable[[str, int, int], None]) -> None:
         os.makedirs(f"{layout}/blobs/sha256")
         digest, manifest = self._manifest(layout)
         layers = manifest["layers"]
@@ -87,12 +93,7 @@ class Registry:
 
     def _read(self, url: str) -> bytes:
         with self._get(url) as answer:
-            data = b""
-            for piece in answer.iter_content(PIECE):
-                data += piece
-                if len(data) > MOST_JSON:
-                    raise InvalidInput("The registry's answer is too long.", hint=_BUSY)
-            return data
+            return _bounded(answer)
 
     def _blob(self, layout: str, digest: str, size: int) -> Iterator[int]:
         path, hashed, got = f"{layout}/{blob_path(digest)}", hashlib.sha256(), 0
@@ -149,10 +150,10 @@ class Registry:
         words = dict(_CHALLENGE.findall(challenge))
         realm = words.pop("realm", "")
         query = {name: words[name] for name in ("service", "scope") if name in words}
-        answer = self._send(realm, params=query)
-        if answer.status_code != 200:
-            raise NotFound("The registry gives no token for this image.", hint="It may be misspelt, or not public.")
-        found = msgspec.json.decode(answer.content, type=dict[str, Any])
+        with self._send(realm, params=query, stream=True) as answer:
+            if answer.status_code != 200:
+                raise NotFound("The registry gives no token for this image.", hint="It may be misspelt, or not public.")
+            found = msgspec.json.decode(_bounded(answer), type=dict[str, Any])
         return str(found.get("token") or found.get("access_token") or "")
 
     def _send(self, url: str, **options: Any) -> requests.Response:
@@ -164,6 +165,15 @@ class Registry:
             elsewhere.check_url(url)
         session = self._session if own or named else self._elsewhere
         return session.get(url, timeout=elsewhere.SECONDS, allow_redirects=False, **options)
+
+
+def _bounded(answer: requests.Response) -> bytes:
+    data = b""
+    for piece in answer.iter_content(PIECE):
+        data += piece
+        if len(data) > MOST_JSON:
+            raise InvalidInput("The registry's answer is too long.", hint=_BUSY)
+    return data
 
 
 def _wrong(digest: str) -> InvalidInput:

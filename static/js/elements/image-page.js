@@ -2,6 +2,7 @@
 
 import "./job-list.js";
 import { api } from "../api.js";
+import { copyToSandboxes } from "../copies.js";
 import { emptyState, h, icon, pageData, setText } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { openImportDialog } from "../import_dialog.js";
@@ -56,7 +57,8 @@ class ImagePage extends HTMLElement {
       h("td", { class: "num" }, format.bytes(image.size)), h("td", { class: "num", title: image.created_at ? format.dateTime(image.created_at) : null }, image.created_at ? format.ago(image.created_at) : format.UNKNOWN),
       h("td", { class: "quiet" }, image.source ?? ""), h("td", null, used.length ? h("span", { class: "inline-list" }, used.slice(0, 4).map((name) => h("a", { href: `/containers/${encodeURIComponent(name)}/` }, name)), used.length > 4 ? h("span", { class: "quiet" }, `and ${used.length - 4} more`) : null) : h("span", { class: "faint" }, "nothing")),
       h("td", { class: "acts nowrap" },
-        raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download") : null, " ",
+        raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download")
+          : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy ${image.name} to sandboxes`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
         h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
   }
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,11 +32,11 @@ def answers(port: int) -> bool:
 
 
 class Registry:
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, more: str = "") -> None:
         self.host = f"127.0.0.1:{port}"
         self.home = home
         (home / "config.yml").write_text(
-            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {home}/data}}}}\nhttp: {{addr: '{self.host}'}}\n"
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {home}/data}}}}\nhttp: {{addr: '{self.host}'}}\n{more}"
         )
         self.process = subprocess.Popen(
             ["docker-registry", "serve", str(home / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -45,17 +46,20 @@ class Registry:
             assert time.monotonic() < deadline, "the registry did not come up"
             time.sleep(0.05)
 
+    def send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        return httpx.request(method, url, **options)
+
     def blob(self, name: str, data: bytes) -> dict[str, object]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        where = httpx.post(f"http://{self.host}/v2/{name}/blobs/uploads/").headers["location"]
-        answer = httpx.put(httpx.URL(where).copy_merge_params({"digest": digest}), content=data)
+        where = self.send("POST", f"http://{self.host}/v2/{name}/blobs/uploads/").headers["location"]
+        answer = self.send("PUT", str(httpx.URL(where).copy_merge_params({"digest": digest})), content=data)
         assert answer.status_code == 201, answer.text
         return {"digest": digest, "size": len(data)}
 
     def manifest(self, name: str, tag: str, document: dict[str, object]) -> dict[str, object]:
         data = json.dumps(document).encode()
         kind = str(document["mediaType"])
-        answer = httpx.put(f"http://{self.host}/v2/{name}/manifests/{tag}", content=data, headers={"Content-Type": kind})
+        answer = self.send("PUT", f"http://{self.host}/v2/{name}/manifests/{tag}", content=data, headers={"Content-Type": kind})
         assert answer.status_code == 201, answer.text
         return {"mediaType": kind, "digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
 
