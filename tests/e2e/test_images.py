@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from tests.dockerd import Dockerd
 from tests.e2e.conftest import Fresh
 from tests.e2e.test_story import log_in, row_of, set_password
 
@@ -46,3 +47,30 @@ def test_an_image_is_imported_used_committed_and_removed(stranger: Page, fresh: 
     with page.expect_download() as downloading:
         page.locator('[data-testid=image-row][data-name="few-more"]').get_by_test_id("image-export").click()
     assert b"made-inside" in downloading.value.path().read_bytes()
+
+
+def test_an_image_and_a_container_of_docker_become_sandbox_images(stranger: Page, fresh: Fresh, dockerd: Dockerd) -> None:
+    page = stranger
+    dockerd.docker("run", "-d", "--name", "donor", "busybox", "sh", "-c", "echo from-docker > /note; sleep 1000")
+    try:
+        log_in(page, fresh.password)
+        set_password(page)
+        page.goto("/images/")
+        page.locator("[data-testid=image-row]", has=page.locator('[data-engine="docker"]')).get_by_test_id("image-copy").click()
+        page.get_by_test_id("ask-text").fill("from-image")
+        page.get_by_test_id("ask-send").click()
+        expect(page.locator('[data-testid=image-row][data-name="from-image"]')).to_be_visible(timeout=60_000)
+
+        page.goto("/containers/")
+        row_of(page, "donor").get_by_test_id("row-more").click()
+        page.get_by_test_id("menu-import").click()
+        expect(page.get_by_test_id("ask-text")).to_have_value("donor")
+        page.get_by_test_id("ask-send").click()
+        page.goto("/images/")
+        row = page.locator('[data-testid=image-row][data-name="donor"]')
+        expect(row).to_be_visible(timeout=60_000)
+        with page.expect_download() as downloading:
+            row.get_by_test_id("image-export").click()
+        assert b"from-docker" in downloading.value.path().read_bytes()
+    finally:
+        dockerd.remove_containers()
