@@ -22,7 +22,8 @@ def build() -> App:
 
     from .pacing import Pacing
 
-    http: App = BodyBound(Pacing(django_application), settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    # Pacing comes before whatever wraps ``send``: it needs the server's own
+    http: App = Pacing(BodyBound(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
     if settings.STATIC_ROOT and settings.STATIC_ROOT.is_dir():
         http = StaticApp(http, settings.STATIC_ROOT)
     elif settings.DEBUG:
