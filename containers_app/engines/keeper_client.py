@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import KernelRefused, WorkerUnavailable
 from ..kernel.identity import receive_fds
-from ..kernel.keeper import MAX_MESSAGE
+from ..kernel.keeper_socket import MAX_MESSAGE, widen
 from ..kernel.launching import MAX_FDS
 from ..kernel.plan import Plan, encode
 
@@ -111,8 +111,7 @@ class KeeperClient:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             connection.connect(self._path)
-            for option in (32, 33):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
-                connection.setsockopt(socket.SOL_SOCKET, option, 2 * MAX_MESSAGE)
+            widen(connection)
         except OSError:
             connection.close()
             return False
@@ -202,6 +201,19 @@ class KeeperClient:
             except BaseException:
                 future.cancel()  # the caller ends the child by its cgroup
                 raise
+        return await self._launched(future)
+
+    def prepare(self, plan: Plan, fds: list[int]) -> asyncio.Task[Launched]:
+        """A launch whose child waits for the rest of its steps. Done when its program runs, or when it has ended before."""
+        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
+        if not self._send(b'"do":"launch","plan":' + msgspec.json.encode(encode(plan)), fds, future):
+            raise WorkerUnavailable("The keeper is not running.", hint="Run deploy/up again.")
+        task = asyncio.create_task(self._launched(future))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, also where nobody takes it
+        return task
+
+    @staticmethod
+    async def _launched(future: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> Launched:
         answer, received = await future
         if "error" in answer:
             for fd in received:

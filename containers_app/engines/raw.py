@@ -38,6 +38,7 @@ from .raw_network import Wire
 from .raw_removal import group_names
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, join_flags
+from .raw_spares import Spares
 from .raw_store import Record, Store
 from .toolbox import Toolboxes
 
@@ -64,6 +65,7 @@ class RawEngine(Actions):
             groups=self.groups, wire=self.wire, init=raw_init.find(data), ended=self._ended,
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
+        self._spares = Spares(self._runner, self._maker, self._store, cgroups, self._taken)
         self._restarter = Restarter(self._launch_again, self._touch)
         self.copies = Copies(self._find, self._store, self._maker, self.images_of, self._runner.spawn)
 
@@ -106,6 +108,7 @@ class RawEngine(Actions):
         await self._restarter.close()
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
+        await self._spares.close()
         await self._runner.close()
 
     def status(self) -> EngineStatus:
@@ -138,6 +141,10 @@ class RawEngine(Actions):
         """Also of those whose files are being copied: their ids and addresses are taken."""
         return [sandbox.record for sandbox in self._sandboxes.values()] + self.copies.under_way
 
+    def _taken(self) -> list[Record]:
+        """With the spares': what they hold counts as used."""
+        return self._records() + self._spares.records()
+
     @contextlib.asynccontextmanager
     async def _held(self, container_id: str) -> AsyncIterator[Sandbox]:
         """The sandbox with its lock. NotFound too when it was removed, or could not be made, while we waited for that."""
@@ -164,16 +171,20 @@ class RawEngine(Actions):
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         spec = self._checked(spec)
         self._check_name_free(spec.name)
-        sandbox = Sandbox(self._new_record(spec, owner))
+        spare = self._spares.take(spec, image) if spec.start else None
+        sandbox = Sandbox(spare.become(spec, owner) if spare is not None else self._new_record(spec, owner))
         record = sandbox.record
         self._sandboxes[record.id] = sandbox
         async with sandbox.lock:
             try:
-                self._store.make(record)
-                if spec.start:
-                    used = raw_making.addresses(self._records())
+                if spare is not None:
+                    await self._runner.launch_spare(sandbox, spare, lambda: self._maker.move_in(record))
+                elif spec.start:
+                    self._store.make(record)
+                    used = raw_making.addresses(self._taken())
                     await self._runner.launch(sandbox, used, lambda: self._maker.make_files(record))
                 else:
+                    self._store.make(record)
                     self._maker.make_files(record)
                     self._store.save(record)
             except BaseException as error:
@@ -220,15 +231,15 @@ class RawEngine(Actions):
             raise Conflict(f"There is a sandbox called “{name}” already.", hint="Choose another name.", code="name_taken")
 
     def _new_record(self, spec: ContainerSpec, owner: str) -> Record:
-        return self._maker.new_record(spec, owner, self._records(), self.wire.networks)
+        return self._maker.new_record(spec, owner, self._taken(), self.wire.networks)
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Again. Whoever has joined its last network namespace keeps that, and the address in it: then it gets another."""
         record = sandbox.record
         if record.attachment is not None and record.attachment.address in raw_making.held(self._records()):
             assert self.wire.networks is not None
-            record.attachment = self.wire.networks.attachment(raw_making.addresses(self._records()), record.spec.network)
-        await self._runner.launch(sandbox, raw_making.addresses(self._records()), lambda: None)
+            record.attachment = self.wire.networks.attachment(raw_making.addresses(self._taken()), record.spec.network)
+        await self._runner.launch(sandbox, raw_making.addresses(self._taken()), lambda: None)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -99,6 +99,11 @@ class Maker:
         self._store.make_layer(record)
         self.write_etc(record)
 
+    def move_in(self, record: Record) -> None:
+        """A spare's layer becomes this sandbox's."""
+        self._store.take_spare(record.id)
+        self.write_etc(record)
+
     def write_etc(self, record: Record) -> None:
         """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more.
 

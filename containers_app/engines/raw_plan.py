@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
 from ..kernel import binds, identity, joining, overlay, rlimits, rootfs, security
 from ..kernel import syscalls as sc
+from ..kernel.host_image import HOST_IMAGE
+from ..kernel.launching import MAX_REST
 from ..kernel.network import (
     Attachment,
     describe_inside,
@@ -18,13 +22,14 @@ from ..kernel.network import (
 from ..kernel.operation import Operation
 from ..kernel.plan import Plan
 from ..kernel.seccomp import compile_profile
-from ..spec import NAMESPACE_TYPES, ContainerSpec
+from ..spec import NAMESPACE_TYPES, ContainerSpec, Security
 from .raw_checks import REFERENCES, ids, own_filter
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 JOIN_ORDER = ("net", "ipc", "uts", "cgroup", "time", "pid", "mnt", "user")  # why this order: kernel/joining.py
 
 LOG_FD = 0  # the log is the first descriptor sent with a launch; the namespaces to join follow, then the shared mounts
+REST_FD = 1  # of a spare, which has none of these
 INIT = "/dev/init"  # where the init program lies inside: a tmpfs of the sandbox's own, so that nothing of the image is needed
 SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")
 
@@ -112,6 +117,37 @@ def launch_plan(spec: ContainerSpec, place: Place) -> Plan:
     )
 
 
+def shape(spec: ContainerSpec) -> ContainerSpec | None:
+    """All of a sandbox that is settled before its program is: who has the same can take the same spare (raw_spares.py).
+
+    None for one that is launched in one go: it joins something, or asks for more than the usual.
+    """
+    security = spec.security
+    settled = Security(
+        read_only_root=security.read_only_root, masked_paths=security.masked_paths, read_only_paths=security.read_only_paths
+    )
+    found = ContainerSpec(name="", image=spec.image, namespaces=spec.namespaces, security=settled)
+    held_back = {field: getattr(found, field) for field in HELD_BACK}
+    if msgspec.structs.replace(spec, security=settled, **held_back) != found:
+        return None
+    if created_types(spec) != NAMESPACE_TYPES or spec.image == HOST_IMAGE:
+        return None
+    return found if len(msgspec.json.encode((spec.command, spec.env))) < MAX_REST // 4 else None
+
+
+# What is known only when a spare is taken: written to its files and groups then, or part of its plan's rest.
+HELD_BACK = (
+    "name", "command", "env", "cwd", "user", "hostname", "limits", "start", "dns", "extra_hosts", "labels", "restart",
+    "stop_signal", "stop_timeout",
+)  # fmt: skip
+
+
+def split(plan: Plan) -> tuple[Plan, tuple[Operation, ...]]:
+    """What a spare does before it waits, and the rest: who it is, and its program."""
+    at = next(index for index, step in enumerate(plan.child) if isinstance(step, (identity.SetHostname, identity.UseStreams)))
+    return dataclasses.replace(plan, child=plan.child[:at], rest=REST_FD), plan.child[at:]
+
+
 def _viewed_types(spec: ContainerSpec, place: Place) -> list[str]:
     """Joined namespaces that the sandbox's own root shows by a file system made inside them."""
     if spec.namespaces.mnt != "private":
@@ -184,8 +220,6 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
         steps.append(identity.BecomeRoot())
     if place.attachment is not None and place.attachment.address6 and spec.namespaces.mnt == "private":
         steps.append(identity.QuietIpv6())
-    if "uts" in created:
-        steps.append(identity.SetHostname(hostname(spec)))
     if "cgroup" in created:
         steps.append(identity.NewCgroupNamespace())
     if spec.namespaces.mnt == "private":
@@ -199,6 +233,8 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     command = spec.command or place.image_command
     if spec.init:
         command = (INIT, "--", *command)
+    if "uts" in created:
+        steps.append(identity.SetHostname(hostname(spec)))
     steps += [identity.UseStreams(LOG_FD, True), *_inner_steps(spec)]
     return [*steps, security.RunProgram(command, environment(spec, place), spec.cwd, own_filter(spec))]
 

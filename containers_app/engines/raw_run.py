@@ -12,21 +12,25 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
 from ..kernel import binds, host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
+from ..kernel.children import SETUP_SECONDS
 from ..spec import Mount, signal_number
 from . import raw_init, raw_plan, raw_recover, raw_restart
 from .base import Container
 from .groups import Groups
-from .keeper_client import Exit, KeeperClient
+from .keeper_client import Exit, KeeperClient, Launched
 from .raw_joins import Joiner
 from .raw_network import Wire
 from .raw_store import UIDS_EACH, Ending, Record, Run, Store
+
+if TYPE_CHECKING:
+    from .raw_spares import Spare
 
 log = logging.getLogger(__name__)
 
@@ -123,16 +127,13 @@ class Runner:
         """
         record = sandbox.record
         run = Run(secrets.token_hex(8), procfs.boot_id())
-        had = record.run, record.ending, record.stopped_by
-        record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
+        fds: list[int] = []
 
         def meanwhile() -> None:
             make_files()
             self._store.save(record)
 
-        fds: list[int] = []
-        self.expect_exit(run.id)
-        try:
+        async with self._starting(sandbox, run, fds):
             if record.spec.group:
                 self._groups.ensure(record.spec.group)
             sandbox.paths = self._cgroups.create(self.group_of(record), record.requested)
@@ -147,6 +148,39 @@ class Runner:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             fds.insert(raw_plan.LOG_FD, os.open(plan.log, flags, 0o600))
             launched = await self.keeper.launch(plan, fds, meanwhile)
+        self._started(sandbox, run, launched)
+
+    async def launch_spare(self, sandbox: Sandbox, spare: Spare, make_files: Callable[[], None]) -> None:
+        """Let a spare become the sandbox: its limits, its files and record, then the word that lets it go on.
+
+        The caller holds the sandbox's lock.
+        """
+        record, run = sandbox.record, spare.record.run
+        assert run is not None
+        record.run, sandbox.paths = None, spare.paths
+        async with self._starting(sandbox, run, []):
+            with spare.socket:
+                self._cgroups.update(sandbox.paths, record.requested)
+                make_files()
+                self._store.save(record)
+                _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
+                spare.go_on(rest)
+                try:
+                    async with asyncio.timeout(SETUP_SECONDS):
+                        launched = await spare.launched
+                except TimeoutError:
+                    raise KernelRefused("The program did not begin in time.", hint="Try again.") from None
+        self._started(sandbox, run, launched)
+
+    @contextlib.asynccontextmanager
+    async def _starting(self, sandbox: Sandbox, run: Run, fds: list[int]) -> AsyncIterator[None]:
+        """Undone when it fails."""
+        record = sandbox.record
+        had = record.run, record.ending, record.stopped_by
+        record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
+        self.expect_exit(run.id)
+        try:
+            yield
         except BaseException:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
@@ -158,6 +192,9 @@ class Runner:
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _started(self, sandbox: Sandbox, run: Run, launched: Launched) -> None:
+        record = sandbox.record
         ticks = procfs.start_time(launched.pid) or 0
         record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
         record.phase, record.paused = "running", False

@@ -83,7 +83,9 @@ class Store:
 
     def __init__(self, data: str) -> None:
         self.directory = f"{data}/sandboxes"
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self._spares = f"{data}/spares"
+        for directory in (self.directory, self._spares):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
 
     def home(self, sandbox: str) -> str:
         return f"{self.directory}/{sandbox}"
@@ -103,7 +105,8 @@ class Store:
         return records, broken
 
     def names(self) -> list[str]:
-        """Of every sandbox that has a directory. What a removal left behind when it was killed goes now."""
+        """Of every sandbox that has a directory. What a removal, or a worker with spares, left behind when killed goes now."""
+        self.remove_spares(*os.listdir(self._spares))
         for name in os.listdir(self.directory):
             if name.startswith(".removed-"):
                 shutil.rmtree(f"{self.directory}/{name}")
@@ -130,9 +133,20 @@ class Store:
         """Its directory; ``save`` then makes it a sandbox."""
         os.mkdir(self.home(record.id), 0o700)
 
-    def make_layer(self, record: Record) -> None:
+    def spare_home(self, spare: str) -> str:
+        """Where a sandbox that nobody has asked for yet has its layer."""
+        return f"{self._spares}/{spare}"
+
+    def take_spare(self, spare: str) -> None:
+        os.rename(self.spare_home(spare), self.home(spare))
+
+    def remove_spares(self, *spares: str) -> None:
+        for spare in spares:
+            shutil.rmtree(self.spare_home(spare), ignore_errors=True)
+
+    def make_layer(self, record: Record, home: str = "") -> None:
         for name in ("upper", "work"):
-            path = f"{self.home(record.id)}/{name}"
+            path = f"{home or self.home(record.id)}/{name}"
             os.mkdir(path)
             os.chmod(path, 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside
             os.chown(path, record.uid_base, record.uid_base)

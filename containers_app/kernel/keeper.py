@@ -20,11 +20,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,11 +38,10 @@ from containers_app.kernel import plan as plans
 from containers_app.kernel import syscalls as sc
 from containers_app.kernel.children import SETUP_SECONDS, Child, Launch
 from containers_app.kernel.identity import receive_fds
+from containers_app.kernel.keeper_socket import MAX_MESSAGE, is_root, listen, widen
 from containers_app.kernel.launching import MAX_FDS
 from containers_app.kernel.logs import LOOK_SECONDS, Logs
 from containers_app.kernel.operation import Operation, Stage
-
-MAX_MESSAGE = 1 << 20
 
 
 class Keeper:
@@ -67,7 +66,7 @@ class Keeper:
         self.selector.register(wake_read, selectors.EVENT_READ, self._woken)
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
         while not self.stopping:
-            waits = 0.0 if self.ready else 0.5 if self.launches else LOOK_SECONDS
+            waits = 0.0 if self.ready else 0.5 if self._next_deadline() < math.inf else LOOK_SECONDS
             events = self.selector.select(waits)
             for key, _ in events:
                 handler: Callable[[Any], None] = key.data
@@ -87,12 +86,11 @@ class Keeper:
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid != 0:
+        if not is_root(connection):
             connection.close()
             return
         connection.setblocking(False)
-        _widen(connection)
+        widen(connection)
         self.clients.add(connection)
         self.selector.register(connection, selectors.EVENT_READ, self._serve)
 
@@ -102,8 +100,8 @@ class Keeper:
             self.selector.unregister(client)
             client.close()
             for launch in self.launches.values():
-                if launch.reply_to is client and launch.held and launch.pidfd >= 0:
-                    signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)  # nobody is left to say "go"
+                if launch.reply_to is client and launch.pidfd >= 0:
+                    signal.pidfd_send_signal(launch.pidfd, signal.SIGKILL)  # nobody is left to say "go", or to hear of it
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,7 +126,7 @@ class Keeper:
             elif request["do"] == "go":
                 self._go(client, request["launch"])
             elif request["do"] == "list":
-                self._send(client, {"seq": seq, "children": [self._told(child) for child in self.children.values()]})
+                self._send(client, {"seq": seq, "children": self._running()})
             else:
                 raise KeyError(request["do"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -136,6 +134,11 @@ class Keeper:
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _running(self) -> list[dict[str, Any]]:
+        """Without launches under way: until its program runs, nobody is to enter what may still have the host's root."""
+        under_way = {launch.pid for launch in self.launches.values()}
+        return [self._told(child) for child in self.children.values() if child.pid not in under_way]
 
     @staticmethod
     def _told(child: Child) -> dict[str, Any]:
@@ -203,9 +206,7 @@ class Keeper:
         """The child exists and waits: do the parent's part and let it go on."""
         launch.pid, launch.pidfd = pid, pidfd
         self.children[pid] = Child.of(pid, launch.plan)
-        if launch.plan.log:
-            self.logs.watch(launch.plan.log)
-        if launch.held and launch.reply_to not in self.clients:
+        if launch.reply_to not in self.clients:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             return
         if self._carry_out(launch, launch.plan.parent, b"go") and launch.due:
@@ -277,6 +278,8 @@ class Keeper:
         del self.launches[launch.status]
         child = self.children.get(launch.pid)
         if launch.ready and not launch.error:
+            if launch.plan.log:  # not before: a spare's is not in its place yet
+                self.logs.watch(launch.plan.log)
             fds = [launch.pidfd] + ([launch.terminal] if launch.terminal >= 0 else [])
             self._send(launch.reply_to, {"seq": launch.seq, "pid": launch.pid}, fds)
         else:
@@ -289,6 +292,9 @@ class Keeper:
             if fd >= 0:
                 os.close(fd)
         self._reap()
+
+    def _next_deadline(self) -> float:
+        return min((launch.deadline for launch in self.launches.values()), default=math.inf)
 
     def _end_stuck_launches(self) -> None:
         now = time.monotonic()
@@ -319,8 +325,7 @@ class Keeper:
             number = 0 if found.si_code == os.CLD_EXITED else found.si_status
             code = 128 + number if number else found.si_status
             record = self._told(child) | {"code": code, "signal": number, "at": time.time()}
-            if child.exit_record:
-                _write_atomically(child.exit_record, json.dumps(record))
+            child.write_exit(json.dumps(record))
             for client in list(self.clients):
                 self._send(client, {"event": "exited", **record})
 
@@ -329,37 +334,6 @@ class Keeper:
         if now - self.logs_seen >= LOOK_SECONDS:
             self.logs_seen = now
             self.logs.look()
-
-
-def _write_atomically(path: str, text: str) -> None:
-    """Without waiting for the disk: after a restart of the host nobody asks, and meanwhile no launch could go on."""
-    try:
-        with open(path + ".new", "w") as file:
-            file.write(text)
-        os.rename(path + ".new", path)
-    except OSError as error:  # a full disk, or the sandbox's directory is gone: the event still tells the worker
-        print(f"keeper: {path}: {error}", file=sys.stderr, flush=True)
-
-
-def _widen(connection: socket.socket) -> None:
-    """Room for one largest message each way; root may pass the system's usual bound."""
-    for option in (32, 33):  # SO_SNDBUFFORCE, SO_RCVBUFFORCE
-        connection.setsockopt(socket.SOL_SOCKET, option, 2 * MAX_MESSAGE)
-
-
-def listen(path: str) -> socket.socket:
-    """The listening socket, put in its place in one step so that it is never there with other permissions."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path + ".new")
-    previous = os.umask(0o177)
-    try:
-        listener.bind(path + ".new")
-    finally:
-        os.umask(previous)
-    listener.listen(64)
-    os.rename(path + ".new", path)
-    return listener
 
 
 def _begin_again() -> None:

@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 from . import plan as plans
 from . import syscalls as sc
 from .identity import receive_fds
-from .operation import Stage
+from .operation import Operation, Stage
 
 MAX_FDS = 16
+MAX_REST = 1 << 17  # bytes; no more than a socket takes at once
 CLONE_PARENT = 0x8000
 
 
@@ -67,6 +68,23 @@ def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoRetur
         os._exit(0)
 
 
+def _rest(plan: plans.Plan, status: socket.socket, stage: Stage) -> tuple[Operation, ...]:
+    """Say that we wait for what the worker holds back. The end of file is the worker's, which has died or wants us no more."""
+    if plan.rest < 0:
+        return ()
+    first = 3  # nobody may miss the keeper's end because we have its connections too
+    for kept in sorted((status.fileno(), *stage.fds)):
+        if first < kept:
+            sc.close_range(first, kept - 1)
+        first = kept + 1
+    sc.close_range(first)
+    os.write(stage.fds[plan.rest], b"ready")
+    told = os.read(stage.fds[plan.rest], MAX_REST)
+    if not told:
+        os._exit(125)
+    return plans.decode_steps(json.loads(told))
+
+
 def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
     """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
     step_name = "JoinCgroups"
@@ -110,6 +128,9 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
 
         stage.await_link, stage.await_root, stage.about_to_run = await_link, await_root, about_to_run
         for step in plan.child:
+            step_name = type(step).__name__
+            step.execute(stage)
+        for step in _rest(plan, status, stage):
             step_name = type(step).__name__
             step.execute(stage)
     except OSError as error:

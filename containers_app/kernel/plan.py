@@ -9,6 +9,7 @@ The same objects make the sandbox (``execute``), print "show the commands" (``de
                               parent: operations, "go" ───────────────────────────────────▶ child: operations
                               link: operations, "link" ───────────────────────────────────▶ … that wait for it
     files, "go" ────────────▶ root: operations, "root" + prepared mounts ─────────────────▶ … that wait for it
+    further steps, if held back ────────────────────────────────────────────────────────────▶ child: operations
                               ◀──────────────────────────────────────────── terminal's fd, "run" or an error
     ◀── pid, pidfd, terminal  ◀──────────────────────────────────────────── end of file: the program runs
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from . import binds, identity, joining, overlay, rlimits, rootfs, security, target
@@ -57,6 +59,7 @@ class Plan:
     link: tuple[Operation, ...] = ()  # the parent's too, carried out while the child goes on
     root: tuple[Operation, ...] = ()  # and these when the worker says that the sandbox's files are there, if there are any
     child: tuple[Operation, ...] = ()
+    rest: int = -1  # index into the message's fds of a socket: from there the child hears its further steps, whenever they come
     log: str = ""  # path of the sandbox's log; the keeper bounds it
     exit_record: str = ""  # path where the keeper writes how it ended
 
@@ -88,8 +91,12 @@ def encode(plan: Plan) -> dict[str, Any]:
     """A plan → plain JSON values. Bytes become {"b64": …}."""
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
     for part in _PARTS:
-        fields[part] = [_encode_step(step) for step in fields[part]]
+        fields[part] = encode_steps(fields[part])
     return fields
+
+
+def encode_steps(steps: Iterable[Operation]) -> list[list[Any]]:
+    return [_encode_step(step) for step in steps]
 
 
 def _encode_step(step: Operation) -> list[Any]:
@@ -120,7 +127,11 @@ def decode(fields: dict[str, Any]) -> Plan:
     """The other way; an operation that isn't registered is a KeyError, and nothing of the plan runs."""
     values = dict(fields)
     for part in _PARTS:
-        values[part] = tuple(OPERATIONS[name](*map(_value, step)) for name, *step in values[part])
+        values[part] = decode_steps(values[part])
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
     values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])
     return Plan(**values)
+
+
+def decode_steps(steps: list[list[Any]]) -> tuple[Operation, ...]:
+    return tuple(OPERATIONS[name](*map(_value, step)) for name, *step in steps)

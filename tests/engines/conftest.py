@@ -50,6 +50,10 @@ class Home:
         self.keeper.send_signal(signal.SIGKILL)
         self.keeper.wait()
 
+    def spares(self) -> set[str]:
+        """The ids of those that are there; on the host they have control groups and links, as sandboxes do."""
+        return set(os.listdir(self.data / "spares"))
+
     def engine(self, allow: Allow | None = None) -> RawEngine:
         policy = Policy(uids=UidRange(UID_BASE, 65536 * 64), allow=allow or Allow())
         engine = RawEngine(

@@ -71,25 +71,26 @@ def send_held_launch(connection: socket.socket, source: str) -> None:
     connection.send(json.dumps({"seq": 5, "do": "launch", "plan": plan.encode(launch)}).encode())
 
 
-def children(path: str) -> object:
-    return ask(path, b'{"seq": 2, "do": "list"}')["children"]
+def forked(keeper: int) -> list[str]:
+    return Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
 
 
 def test_a_root_is_made_when_the_worker_says_go(running: tuple[subprocess.Popen[bytes], str]) -> None:
     with connect(running[1]) as worker:
         send_held_launch(worker, "/not/there")
-        wait_until(lambda: children(running[1]))
+        wait_until(lambda: forked(running[0].pid))
+        assert ask(running[1], b'{"seq": 2, "do": "list"}')["children"] == []  # nobody is to enter it yet
         worker.send(b'{"seq": 6, "do": "go", "launch": 5}')
         answer = json.loads(worker.recv(1 << 20))
     assert answer["seq"] == 5 and answer["error"]["step"] == "PrepareBind"
-    wait_until(lambda: not children(running[1]))
+    wait_until(lambda: not forked(running[0].pid))
 
 
 def test_a_launch_that_nobody_is_left_to_let_go_ends(running: tuple[subprocess.Popen[bytes], str]) -> None:
     with connect(running[1]) as worker:
         send_held_launch(worker, "/")
-        wait_until(lambda: children(running[1]))
-    wait_until(lambda: not children(running[1]))
+        wait_until(lambda: forked(running[0].pid))
+    wait_until(lambda: not forked(running[0].pid))
 
 
 def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tuple[subprocess.Popen[bytes], str]) -> None:

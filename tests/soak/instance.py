@@ -70,14 +70,17 @@ class Instance:
         return set(os.listdir(self.home.data / "sandboxes"))
 
     def groups(self) -> set[str]:
-        return group_names(cgroups.choose(), self.home.tag)
+        return group_names(cgroups.choose(), self.home.tag) - self.home.spares()
 
     def links(self) -> list[str]:
-        return [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{self.home.tag}-")]
+        """But those of the spares."""
+        spares = {f"tr{self.home.tag}-{spare[:6]}" for spare in self.home.spares()}
+        return [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{self.home.tag}-") and name not in spares]
 
     def processes(self) -> dict[int, str]:
         """Host pid → the sandbox in whose control group it stands ("" for none), of all that have an id of this instance's."""
-        return {pid: self._group_of(pid) for pid in self._with_our_ids()}
+        found, spares = {pid: self._group_of(pid) for pid in self._with_our_ids()}, self.home.spares()
+        return {pid: group for pid, group in found.items() if group not in spares}
 
     @staticmethod
     def _with_our_ids() -> Iterator[int]:
