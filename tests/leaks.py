@@ -44,7 +44,12 @@ class Watch:
             *self._processes(),
         }
         foreign = self._foreign_tags()
-        return {line for line in ours if not any(tag in line for tag in foreign) and not self._is_kept(line)}
+        spares = tuple(self._spares())
+        return {
+            line
+            for line in ours
+            if not any(tag in line for tag in foreign) and not self._is_kept(line) and not line.endswith(spares)
+        }
 
     def left_since(self, before: set[str], pids_before: set[int]) -> set[str]:
         """What came and did not go; waits for what is on its way out."""
@@ -61,6 +66,11 @@ class Watch:
         """A living panel's own bridge, table and group; what is inside of them is its sandboxes'."""
         roots = (f"link tr{tag}|table inet terrarium_{tag}|cgroup \\S*/terrarium-{tag}|rule .*tr{tag}\\b.*" for tag in self.kept)
         return any(re.fullmatch(root, line) for root in roots)
+
+    def _spares(self) -> set[str]:
+        """How the control groups and links of the tests' panels' spares are called: those come and go by themselves."""
+        found = {place.name for place in self.base.glob("*/data/spares/*")}
+        return {f"/{spare}" for spare in found} | {f"-{spare[:6]}" for spare in found}
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -34,13 +34,21 @@ def error_of(step: str, error: OSError) -> dict[str, Any]:
     return {"step": step, "errno": error.errno or 0, "text": str(error)}
 
 
-def _begin(stage: Stage) -> None:
-    """The first that every forked process does, still as the host's root."""
+def _begin(status: socket.socket, stage: Stage) -> None:
+    """The first that every forked process does, still as the host's root.
+
+    What it has of the keeper's is closed: neither it nor the worker may miss the keeper's end because of it.
+    """
     signal.set_wakeup_fd(-1)
     os.umask(0o022)  # the keeper's is stricter; what is made from here on is the sandbox's
     for tasks in stage.tasks:
         os.write(tasks, b"0")  # the writer itself
-        os.close(tasks)
+    first = 3
+    for kept in sorted((status.fileno(), *stage.fds, *stage.views.values())):
+        if first < kept:
+            sc.close_range(first, kept - 1)
+        first = kept + 1
+    sc.close_range(first)
 
 
 def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn:
@@ -50,7 +58,7 @@ def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoRetur
     """
     step_name = "JoinCgroups"
     try:
-        _begin(stage)
+        _begin(status, stage)
         for step in plan.before:
             step_name = type(step).__name__
             step.execute(stage)
@@ -68,16 +76,10 @@ def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoRetur
         os._exit(0)
 
 
-def _rest(plan: plans.Plan, status: socket.socket, stage: Stage) -> tuple[Operation, ...]:
+def _rest(plan: plans.Plan, stage: Stage) -> tuple[Operation, ...]:
     """Say that we wait for what the worker holds back. The end of file is the worker's, which has died or wants us no more."""
     if plan.rest < 0:
         return ()
-    first = 3  # nobody may miss the keeper's end because we have its connections too
-    for kept in sorted((status.fileno(), *stage.fds)):
-        if first < kept:
-            sc.close_range(first, kept - 1)
-        first = kept + 1
-    sc.close_range(first)
     os.write(stage.fds[plan.rest], b"ready")
     told = os.read(stage.fds[plan.rest], MAX_REST)
     if not told:
@@ -89,7 +91,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
     """The child's part: wait for the parent's, carry out the steps, become the program. Never returns."""
     step_name = "JoinCgroups"
     try:
-        _begin(stage)
+        _begin(status, stage)
         step_name = "setns"
         if not plan.needs_helper:
             for index, kinds in plan.joins:
@@ -130,7 +132,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
         for step in plan.child:
             step_name = type(step).__name__
             step.execute(stage)
-        for step in _rest(plan, status, stage):
+        for step in _rest(plan, stage):
             step_name = type(step).__name__
             step.execute(stage)
     except OSError as error:

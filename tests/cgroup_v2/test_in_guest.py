@@ -56,6 +56,11 @@ _TESTS = {
         "test_a_terminal_is_a_tty_of_the_sandbox",
         "test_removing_leaves_no_process_cgroup_directory_or_link",
     ),
+    "tests/engines/test_raw_spares.py": (
+        "test_a_taken_spare_is_a_sandbox_of_its_own",
+        "test_it_shows_the_same_mounts_as_one_that_was_launched_in_one_go",
+        "test_closing_leaves_nothing_of_the_spares",
+    ),
     "tests/engines/test_raw_survival.py": (
         "test_a_new_worker_finds_running_sandboxes_running",
         "test_remove_everything_leaves_nothing",

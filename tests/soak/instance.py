@@ -70,7 +70,8 @@ class Instance:
         return set(os.listdir(self.home.data / "sandboxes"))
 
     def groups(self) -> set[str]:
-        return group_names(cgroups.choose(), self.home.tag) - self.home.spares()
+        """The sandboxes that have one, the spares left out."""
+        return {name.rpartition("/")[2] for name in group_names(cgroups.choose(), self.home.tag)} - self.home.spares()
 
     def links(self) -> list[str]:
         """But those of the spares."""
