@@ -171,7 +171,7 @@ class RawEngine(Actions):
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         spec = self._checked(spec)
         self._check_name_free(spec.name)
-        spare = self._spares.take(spec, image) if spec.start else None
+        spare = self._spares.take(spec, images.get_image(self._images, spec.image)) if spec.start else None
         sandbox = Sandbox(spare.become(spec, owner) if spare is not None else self._new_record(spec, owner))
         record = sandbox.record
         self._sandboxes[record.id] = sandbox

@@ -18,7 +18,6 @@ from containers_app.kernel import cgroups, netlink
 
 from .conftest import Home, spec, until
 
-
 READ = "0" if os.uname().machine == "x86_64" else "63"  # read(2); what its set-up waits for comes by recvmsg(2)
 
 
