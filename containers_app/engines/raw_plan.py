@@ -126,7 +126,9 @@ def shape(spec: ContainerSpec) -> ContainerSpec | None:
     settled = Security(
         read_only_root=security.read_only_root, masked_paths=security.masked_paths, read_only_paths=security.read_only_paths
     )
-    found = ContainerSpec(name="", image=spec.image, namespaces=spec.namespaces, security=settled)
+    found = ContainerSpec(
+        name="", image=spec.image, command=("",), cwd="/", user="0:0", namespaces=spec.namespaces, security=settled
+    )
     held_back = {field: getattr(found, field) for field in HELD_BACK}
     if msgspec.structs.replace(spec, security=settled, **held_back) != found:
         return None
