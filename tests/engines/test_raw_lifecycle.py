@@ -90,13 +90,24 @@ async def test_a_running_one_is_not_removed_without_force(raw: RawEngine) -> Non
 
 async def test_removing_leaves_no_process_cgroup_directory_or_link(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec(), "")
+    link = Path(f"/proc/{box.pid}/root/sys/class/net/eth0/iflink").read_text()
+    assert link in indexes()
     await raw.remove(box.id, force=True)
     assert not os.path.exists(f"/proc/{box.pid}")
     assert not [path for path in box.cgroups.values() if os.path.exists(path)]
     assert os.listdir(home.data / "sandboxes") == []
-    await until(lambda: not [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{home.tag}-")])
+    await until(lambda: link not in indexes())
     with pytest.raises(errors.NotFound):
         raw.get(box.id)
+
+
+def indexes() -> set[str]:
+    """Of the host's links, as in /sys."""
+    found = set()
+    for path in Path("/sys/class/net").glob("*/ifindex"):
+        with contextlib.suppress(OSError):  # it has just gone
+            found.add(path.read_text())
+    return found
 
 
 async def test_killed_from_outside_is_told_by_its_signal(raw: RawEngine) -> None:
