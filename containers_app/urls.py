@@ -28,6 +28,7 @@ urlpatterns: list[Any] = [
     path("containers/", pages.containers),
     path("containers/<str:reference>/", pages.container),
     path("containers/<str:reference>/<slug:tab>/", pages.container),
+    path("groups/", pages.groups),
     path("namespaces/", pages.namespaces),
     path("images/", pages.images),
     path("networks/", pages.networks),

@@ -339,6 +339,14 @@ class HostCheck(msgspec.Struct, frozen=True):
     hint: str
 
 
+class HostLimit(msgspec.Struct, frozen=True):
+    """``maximum`` in the limit's unit, null where nothing bounds it; ``locked`` says why this host can't enforce it."""
+
+    maximum: float | None
+    locked: str
+    parts: list[str]  # disks or sizes of huge page, where the limit is an object
+
+
 class Host(msgspec.Struct, frozen=True):
     node: str
     hostname: str
@@ -349,6 +357,7 @@ class Host(msgspec.Struct, frozen=True):
     memory_total: int  # bytes
     engines: list[EngineStatus]
     checks: list[HostCheck]
+    limits: dict[str, HostLimit]
 
 
 class TerminalSession(msgspec.Struct, frozen=True):

@@ -17,9 +17,10 @@ import msgspec
 
 from ..errors import Conflict, NotFound
 from ..kernel.cgroups import Cgroups, files
-from ..spec import LimitChanges, LimitReading, LimitValue, merge_limits, set_limits
+from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, merge_limits, set_limits
 from .limit_readings import check_changes, readings
 
+NO_LINK = dict.fromkeys(NET_LIMITS, "A group has no link of its own; limit those of its members.")
 PREFIX = "group."  # of the control group's name: sandboxes' ids stand beside it
 MOST = 256
 
@@ -73,7 +74,7 @@ class Groups:
             raise Conflict(f"There is a group called “{name}” already.", hint="Choose another name.", code="name_taken")
         if len(self._records) >= MOST:
             raise Conflict(f"There are {MOST} groups already.", hint="Remove one first.")
-        check_changes(limits, self._cgroups)
+        check_changes(limits, self._cgroups, NO_LINK)
         record = GroupRecord(name, owner, time.time(), set_limits(limits))
         self._save(record)
         try:
@@ -104,14 +105,14 @@ class Groups:
     def read_limits(self, name: str) -> dict[str, LimitReading]:
         requested = dict[str, LimitValue | None](self.get(name).requested)
         try:
-            return readings(requested, self._paths(name), self._cgroups)
+            return readings(requested, self._paths(name), self._cgroups, locked=NO_LINK)
         except NotFound:
-            return readings(requested, {}, self._cgroups)
+            return readings(requested, {}, self._cgroups, locked=NO_LINK)
 
     def update_limits(self, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
         """All of ``changes`` or none."""
         record = self.get(name)
-        check_changes(changes, self._cgroups)
+        check_changes(changes, self._cgroups, NO_LINK)
         self.ensure(name)
         self._cgroups.update(self._paths(name), changes)
         record.requested = merge_limits(record.requested, changes)

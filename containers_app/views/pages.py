@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from .. import host_services, image_services, network_services, services
+from .. import group_services, host_services, image_services, network_services, services
 from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
@@ -62,6 +62,10 @@ async def container(request: Any, reference: str, tab: str = "overview") -> Http
     except TerrariumError as error:
         return errors.render_error(request, error)
     return await _page(request, "container", container=msgspec.to_builtins(found), tab=tab, limits_table=LIMITS_TABLE)
+
+
+async def groups(request: Any) -> HttpResponse:
+    return await _page(request, "groups", items=group_services.list_groups(request.visitor), limits_table=LIMITS_TABLE)
 
 
 async def namespaces(request: Any) -> HttpResponse:

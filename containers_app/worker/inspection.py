@@ -11,6 +11,7 @@ from ..engines.base import Container, EngineStatus
 from ..kernel import namespaces as kernel_namespaces
 from ..kernel import procfs
 from ..kernel.cgroups import Cgroups
+from ..spec import LIMITS
 
 
 def processes(container: Container, cgroups: Cgroups) -> list[procfs.Process]:
@@ -63,6 +64,16 @@ def host(node: str, engines: list[EngineStatus], cgroups: Cgroups) -> dict[str, 
         "memory_total": procfs.memory().total,
         "engines": engines,
         "checks": procfs.checks(),
+        "limits": _limits(cgroups),
+    }
+
+
+def _limits(cgroups: Cgroups) -> dict[str, dict[str, Any]]:
+    """What this host can limit: how far, for which disks or sizes of huge page, and if it can't, why."""
+    locked, maximums, parts = cgroups.locked(), cgroups.maximums(), cgroups.parts()
+    return {
+        name: {"maximum": maximums.get(name, row.maximum), "locked": locked.get(name, ""), "parts": parts.get(name, ())}
+        for name, row in LIMITS.items()
     }
 
 

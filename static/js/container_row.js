@@ -41,11 +41,26 @@ export function track() {
   };
 }
 
+/** A small sign that somebody else has changed its limits; showDrift() says which. */
+export function driftMark(tag = "span") {
+  return h(tag, { class: "drift-mark", hidden: true, "data-testid": "drift" }, icon("sliders", "Limits changed outside"));
+}
+
+export function showDrift(mark, container) {
+  const names = Object.entries(container.limits ?? {}).filter(([, reading]) => reading.drift).map(([name]) => name);
+  mark.hidden = !names.length;
+  if (mark.hidden) return;
+  const text = `Limits changed outside: ${names.join(", ").replaceAll("_", " ")}`;
+  setAttribute(mark, "title", text);
+  setAttribute(mark.firstChild, "aria-label", text);
+}
+
 export class ContainerRow {
   constructor(container) {
     this.box = h("input", { type: "checkbox", class: "pick", tabindex: "-1", "aria-label": `Select ${container.name}`, "data-testid": "row-select" });
     this.dot = h("i", { class: "dot", role: "img" });
     this.link = h("a", { class: "clip", tabindex: "-1" });
+    this.drift = driftMark();
     this.engine = h("span", { class: "badge" });
     this.image = h("span", { class: "clip quiet", "data-testid": "image" });
     this.spark = document.createElement("spark-line");
@@ -61,7 +76,7 @@ export class ContainerRow {
     this.numbers = [cell("c-cpu", this.spark, this.cpu), cell("c-mem", this.memory, this.track.element), cell("c-pids", this.pids)];
     this.ended = cell("c-end", this.reason);
     this.element = h("div", { role: "row", class: "crow", tabindex: "-1", "data-testid": "container-row", dataset: { id: container.id } },
-      cell("c-name", this.box, this.dot, this.link), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
+      cell("c-name", this.box, this.dot, this.link, this.drift), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
       cell("c-ns", this.strip, this.shared), this.actions);
     this.update(container);
   }
@@ -90,6 +105,7 @@ export class ContainerRow {
       this.#drawActions(container);
     }
     if (!living(container)) setText(this.reason, ending(container));
+    showDrift(this.drift, container);
     this.updateIsolation();
     this.updateStats();
   }

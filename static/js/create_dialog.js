@@ -20,7 +20,7 @@ const SHARED = ["pid", "net", "ipc", "uts"]; // what a neighbour shares at first
 const PREVIEW_AFTER = 250; // ms after the last key
 
 class CreateForm {
-  constructor({ limits_table: table = [], images = [], networks = [], templates = [], host = {} }, preset) {
+  constructor({ limits_table: table = [], images = [], networks = [], templates = [], groups = [], host = {} }, preset) {
     const preview = debounce(() => this.#preview(), PREVIEW_AFTER);
     this.touched = preview;
     const taken = new Set([...store.containers.values()].map((container) => container.name));
@@ -32,7 +32,7 @@ class CreateForm {
     this.engine = h("select", { name: "engine", "data-testid": "create-engine" }, this.#engines(host.engines ?? []));
     this.template = this.#templates(templates);
     this.namespaces = new NamespaceFields(preview);
-    this.limits = new LimitFields(table, host, preview);
+    this.limits = new LimitFields(table, { host: host.limits ?? {}, groups }, preview);
     this.sections = [this.namespaces, this.limits, new StorageFields(preview), new NetworkFields(networks, preview), new LifeFields(preview), new SecurityFields(preview)];
     this.commands = h("pre", { class: "code preview", tabindex: "0", role: "region", "aria-label": "The commands", "data-testid": "preview" }, "…");
     this.error = h("div", { class: "banner bad", role: "alert", hidden: true, "data-testid": "create-error" }, icon("warning"), h("div", null, h("p"), h("p", { class: "hint" })));
@@ -75,7 +75,7 @@ class CreateForm {
     this.command.value = joinCommand(spec.command ?? []);
     this.#engineChanged();
     this.namespaces.show({ mnt: "private", uts: "private", ipc: "private", pid: "private", net: "bridge", user: "private", cgroup: "private", time: "private", ...spec.namespaces });
-    this.limits.show(spec.limits);
+    this.limits.show(spec);
     for (const section of this.sections.slice(2)) section.show(spec);
     this.#drawSubmit();
     this.touched();
@@ -144,9 +144,9 @@ class CreateForm {
 
 /** data: what the page got: limits_table, images, host. preset: {title, spec} to begin with. */
 export async function openCreateDialog(data, preset = null) {
-  const [templates, networks] = await Promise.all([api.get("/templates"), api.get("/networks")]);
+  const [templates, networks, groups] = await Promise.all(["/templates", "/networks", "/groups"].map((path) => api.get(path)));
   if (document.querySelector("dialog.create")) return;
-  const form = new CreateForm({ ...data, templates: templates.items, networks: networks.items }, preset);
+  const form = new CreateForm({ ...data, templates: templates.items, networks: networks.items, groups: groups.items }, preset);
   document.body.append(form.dialog);
   form.dialog.showModal();
   form.name.select();

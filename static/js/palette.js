@@ -5,7 +5,7 @@ import { h, icon } from "./dom.js";
 import { toastError } from "./feedback.js";
 import { store } from "./store.js";
 
-const PAGES = ["Overview", "Containers", "Namespaces", "Images", "Networks", "Activity", "Host"];
+const PAGES = ["Overview", "Containers", "Groups", "Namespaces", "Images", "Networks", "Activity", "Host"];
 const MOST = 60; // options shown; typing narrows faster than scrolling
 
 function entries() {

@@ -3,16 +3,10 @@
 import { api } from "./api.js";
 import { h, icon } from "./dom.js";
 import { askText, toast, toastError } from "./feedback.js";
-import { limitWords } from "./range_box.js";
+import { limitsWords } from "./lib/limits.js";
 
-const KINDS = { cpu: "share", memory: "size", memory_high: "size", memory_low: "size", swap: "size" };
-
-function words(limits) {
-  return Object.entries(limits).map(([name, value]) => `${name} ${typeof value === "number" ? limitWords(KINDS[name] ?? "count", value) : value ?? "none"}`).join(", ");
-}
-
-/** A menu at the anchor → the chosen preset, or null. */
-export async function choosePreset(anchor) {
+/** A menu at the anchor → the chosen preset, or null. table: of limits, for their words */
+export async function choosePreset(anchor, table) {
   let presets;
   try {
     presets = (await api.get("/presets")).items;
@@ -23,7 +17,7 @@ export async function choosePreset(anchor) {
   return new Promise((resolve) => {
     let chosen = null;
     const item = (preset) => h("button", { type: "button", role: "menuitem", tabindex: "-1", "data-testid": `preset-${preset.name}`, on: { click: () => { chosen = preset; menu.hidePopover(); } } },
-      icon("sliders"), h("span", { class: "grow" }, h("b", null, preset.name), h("span", { class: "hint" }, words(preset.limits))));
+      icon("sliders"), h("span", { class: "grow" }, h("b", null, preset.name), h("span", { class: "hint" }, limitsWords(table, preset.limits))));
     const menu = h("div", { class: "popover presets", role: "menu", popover: "auto", "aria-label": "Presets of limits", "data-testid": "preset-menu" },
       presets.length ? presets.map(item) : h("p", { class: "quiet" }, "No presets are kept yet."));
     menu.addEventListener("toggle", (event) => {
@@ -50,7 +44,7 @@ export async function choosePreset(anchor) {
 }
 
 /** Asks for a name and keeps these limits under it. */
-export async function savePreset(limits) {
+export async function savePreset(table, limits) {
   const send = (name) => api.post("/presets", { name, limits });
-  if (await askText("Keep these limits as a preset", "Name", { hint: words(limits), agree: "Keep it", send })) toast("The preset is kept.");
+  if (await askText("Keep these limits as a preset", "Name", { hint: limitsWords(table, limits), agree: "Keep it", send })) toast("The preset is kept.");
 }

@@ -1,25 +1,17 @@
 // A slider and a box for one number: the two always say the same, the slider on a scale that fits the range.
 
 import { h } from "./dom.js";
+import { limitWords } from "./lib/limits.js";
 import { STEPS, makeScale } from "./lib/scale.js";
-import { bytes, cores, count } from "./lib/format.js";
 import { limitText, parseLimit } from "./lib/units.js";
 
 const LARGE_STEP = 50; // of STEPS, for PageUp and PageDown
-const FALLBACK = { size: 64 * 2 ** 30, share: 64, count: 32768, weight: 10000 }; // range where neither table nor host gives one
 
-export function limitWords(kind, value) {
-  if (value == null) return "no limit";
-  if (kind === "size") return bytes(value);
-  if (kind === "share") return `${cores(value)} cores`;
-  return kind === "cpuset" ? `CPUs ${value}` : count(value);
-}
-
-/** row: of the table of limits. onInput(value) while moving, onChange(value) at the end; null is "no limit", undefined never comes. */
-export function rangeBox(row, { maximum, testid, onInput, onChange }) {
-  const scale = makeScale({ kind: row.kind, minimum: row.minimum, maximum: maximum ?? row.maximum ?? FALLBACK[row.kind] });
-  const slider = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": row.label, "data-testid": testid });
-  const box = h("input", { type: "text", inputmode: row.kind === "size" ? "text" : "decimal", "aria-label": `${row.label}, as a number`, placeholder: "no limit", spellcheck: "false", autocomplete: "off", "data-testid": `${testid}-number` });
+/** dial: of lib/limits.js. onInput(value) while moving, onChange(value) at the end; null is "no limit", undefined never comes. */
+export function rangeBox(dial, { testid, onInput, onChange }) {
+  const scale = makeScale(dial);
+  const slider = h("input", { type: "range", min: 0, max: STEPS, step: 1, "aria-label": dial.label, "data-testid": testid });
+  const box = h("input", { type: "text", inputmode: dial.kind === "size" ? "text" : "decimal", "aria-label": `${dial.label}, as a number`, placeholder: "no limit", spellcheck: "false", autocomplete: "off", "data-testid": `${testid}-number` });
   let current = null;
   let sent = null; // text that was taken already: Enter and then leaving the box is one change
 
@@ -28,21 +20,21 @@ export function rangeBox(row, { maximum, testid, onInput, onChange }) {
     const position = value == null ? STEPS : scale.toPosition(value);
     if (Number(slider.value) !== position) slider.value = position;
     slider.classList.toggle("unset", value == null);
-    slider.setAttribute("aria-valuetext", limitWords(row.kind, value));
-    if (document.activeElement !== box) box.value = limitText(row.kind, value);
+    slider.setAttribute("aria-valuetext", limitWords(dial, value));
+    if (document.activeElement !== box) box.value = limitText(dial, value);
     box.removeAttribute("aria-invalid");
   }
   function moved(value) {
     current = value;
     slider.classList.remove("unset");
-    slider.setAttribute("aria-valuetext", limitWords(row.kind, value));
-    box.value = limitText(row.kind, value);
+    slider.setAttribute("aria-valuetext", limitWords(dial, value));
+    box.value = limitText(dial, value);
     onInput?.(value);
   }
   function typed() {
     if (box.value === sent) return;
     sent = box.value;
-    const value = parseLimit(row.kind, box.value);
+    const value = parseLimit(dial, box.value);
     if (value === undefined) {
       box.setAttribute("aria-invalid", "true");
       return;

@@ -2,7 +2,7 @@
 
 import { ACTIONS, available } from "./actions.js";
 import { api } from "./api.js";
-import { h, icon, setText } from "./dom.js";
+import { h, icon, pageData, setText } from "./dom.js";
 import { ask, toast, toastError } from "./feedback.js";
 import { plural } from "./lib/format.js";
 import { choosePreset } from "./presets.js";
@@ -73,7 +73,7 @@ export class Selection extends EventTarget {
   }
 
   async #preset(anchor) {
-    const preset = await choosePreset(anchor);
+    const preset = await choosePreset(anchor, pageData().limits_table ?? []);
     if (preset) await this.#send(`/presets/${encodeURIComponent(preset.name)}/apply`, this.#fit("remove"), `“${preset.name}” is set on ${plural(this.ids.size, "container")}.`);
   }
 

@@ -5,6 +5,7 @@ import { copyButton, emptyState, errorState, h, icon, setText, skeleton } from "
 import * as format from "./lib/format.js";
 import { joinCommand } from "./lib/argv.js";
 import { NAMESPACE_LABELS } from "./lib/sharing.js";
+import { repeat } from "./lib/timing.js";
 import { store } from "./store.js";
 
 const LOG_EVERY = 2000; // ms between reads of the log while it is looked at
@@ -26,12 +27,6 @@ async function fetched(panel, url, draw, lines = 6) {
     }
   };
   await attempt();
-}
-
-/** Reads again and again while the tab is open and the page is seen. */
-function repeat(read, every) {
-  const timer = setInterval(() => document.hidden || read(), every);
-  return () => clearInterval(timer);
 }
 
 async function logs(panel, { id }) {

@@ -35,3 +35,13 @@ test("a value comes back from its own place nearly unchanged", () => {
     assert.ok(Math.abs(back - value) / value < 0.02, `${value} → ${back}`);
   }
 });
+
+test("where nothing at all is allowed, the track begins with it", () => {
+  assert.equal(makeScale({ kind: "size", minimum: 0, maximum: 2 ** 30 }).toValue(0), 0);
+});
+
+test("a rate's small values have room too", () => {
+  const scale = makeScale({ kind: "size", minimum: 64 * 1024, maximum: 10 * 2 ** 30 });
+  assert.ok(scale.toPosition(2 ** 20) > 200);
+  assert.ok(Math.abs(scale.toValue(scale.toPosition(200 * 1024)) / (200 * 1024) - 1) < 0.02);
+});

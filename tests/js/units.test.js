@@ -16,11 +16,19 @@ test("a size's text reads back as the same size", () => {
 });
 
 test("an empty box is no limit, nonsense is nothing", () => {
-  assert.equal(parseLimit("size", " "), null);
-  assert.equal(parseLimit("count", "max"), null);
-  assert.equal(parseLimit("count", "1.5"), undefined);
-  assert.equal(parseLimit("share", "50%"), 0.5);
-  assert.equal(parseLimit("cpuset", "0-1,3"), "0-1,3");
-  assert.equal(parseLimit("cpuset", "a"), undefined);
-  assert.equal(limitText("size", null), "");
+  assert.equal(parseLimit({ kind: "size" }, " "), null);
+  assert.equal(parseLimit({ kind: "count" }, "max"), null);
+  assert.equal(parseLimit({ kind: "count" }, "1.5"), undefined);
+  assert.equal(parseLimit({ kind: "share" }, "50%"), 0.5);
+  assert.equal(parseLimit({ kind: "cpuset" }, "0-1,3"), "0-1,3");
+  assert.equal(parseLimit({ kind: "cpuset" }, "a"), undefined);
+  assert.equal(limitText({ kind: "size" }, null), "");
+});
+
+test("a rate may say its second, another limit may not", () => {
+  const rate = { kind: "size", unit: "bytes/s" };
+  for (const text of ["4M", "4M/s", "4 MiB / s", "4M/sec"]) assert.equal(parseLimit(rate, text), 4 * 2 ** 20, text);
+  assert.equal(limitText(rate, 4 * 2 ** 20), "4M/s");
+  assert.equal(parseLimit({ kind: "count", unit: "operations/s" }, "200/s"), 200);
+  assert.equal(parseLimit({ kind: "size", unit: "bytes" }, "4M/s"), undefined);
 });

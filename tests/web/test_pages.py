@@ -8,6 +8,7 @@ import pytest
 PAGES = {
     "/overview/": {"containers", "host"},
     "/containers/": {"containers", "host", "images", "limits_table"},
+    "/groups/": {"items", "limits_table"},
     "/namespaces/": {"graph"},
     "/images/": {"items"},
     "/networks/": {"items"},

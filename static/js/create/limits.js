@@ -1,55 +1,69 @@
-// The three limits that matter at first, and all the others folded away.
+// The three limits that matter at first, all the others folded away, and a group whose budget it shares.
 
-import { h } from "../dom.js";
-import { parseLimit } from "../lib/units.js";
+import { h, icon } from "../dom.js";
+import { dialsOf, withChange } from "../lib/limits.js";
+import { limitText, parseLimit } from "../lib/units.js";
 import { rangeBox } from "../range_box.js";
+import { field } from "./fields.js";
 
 const FIRST = { cpu: 0.5, memory: 64 * 2 ** 20, pids: 50 };
-const SLIDERS = new Set(["size", "share", "count", "weight"]);
 
 export class LimitFields {
   #values = { ...FIRST };
-  #controls = new Map();
+  #controls = []; // [{dial, control}]
 
-  constructor(table, host, touched) {
+  /** host: limit → {maximum, locked, parts} on this host; groups: that may be joined */
+  constructor(table, { host, groups }, touched) {
     this.touched = touched;
-    const maximum = { cpu: host.cpus, memory: host.memory_total, memory_high: host.memory_total, memory_low: host.memory_total, pids: 4096 };
-    const row = (limit) => this.#row(limit, maximum[limit.name]);
-    const shown = table.filter((limit) => SLIDERS.has(limit.kind) || limit.kind === "cpuset");
-    this.element = h("fieldset", { class: "stack" }, h("legend", null, "Limits"), shown.filter((limit) => limit.name in FIRST).map(row),
-      h("details", { class: "stack" }, h("summary", { class: "quiet" }, "More limits"), h("div", { class: "stack more" }, shown.filter((limit) => !(limit.name in FIRST)).map(row))));
+    const rows = (chosen) => chosen.flatMap((limit) => dialsOf(limit, host[limit.name]).map((dial) => this.#row(dial, host[limit.name]?.locked)));
+    this.group = h("select", { name: "group", "data-testid": "create-group" }, h("option", { value: "" }, "none, its limits are its own"), groups.map(({ name }) => h("option", { value: name }, name)));
+    this.groupField = field("Group whose budget it shares", this.group);
+    this.groupField.hidden = !groups.length;
+    this.element = h("fieldset", { class: "stack" }, h("legend", null, "Limits"), rows(table.filter((limit) => limit.name in FIRST)),
+      h("details", { class: "stack" }, h("summary", { class: "quiet" }, "More limits"), h("div", { class: "stack more" }, this.groupField, rows(table.filter((limit) => !(limit.name in FIRST))))));
   }
 
-  #row(limit, maximum) {
-    const take = (value) => { this.#values[limit.name] = value; this.touched(); };
-    const testid = `create-limit-${limit.name}`;
-    if (limit.kind === "cpuset") {
-      const box = h("input", { type: "text", class: "span", "aria-label": limit.label, placeholder: "all CPUs, or 0-1,3", spellcheck: "false", "data-testid": testid });
-      box.addEventListener("change", () => {
-        const value = parseLimit("cpuset", box.value);
-        box.setAttribute("aria-invalid", value === undefined);
-        if (value !== undefined) take(value);
-      });
-      this.#controls.set(limit.name, { show: (value) => { box.value = value ?? ""; } });
-      return h("div", { class: "mini-limit" }, h("span", { title: limit.help }, limit.label), box);
-    }
-    const control = rangeBox(limit, { maximum, testid, onInput: take });
-    control.show(this.#values[limit.name] ?? null);
-    this.#controls.set(limit.name, control);
-    return h("div", { class: "mini-limit" }, h("span", { "aria-hidden": "true", title: limit.help }, limit.label), control.slider, control.box);
+  #row(dial, locked) {
+    const take = (value) => {
+      this.#values = withChange(this.#values, { ...dial, value });
+      this.touched();
+    };
+    const testid = `create-limit-${dial.key}`;
+    const control = dial.kind === "cpuset" ? this.#text(dial, testid, take) : rangeBox(dial, { testid, onInput: take });
+    control.show(this.#values[dial.name] ?? null);
+    this.#controls.push({ dial, control });
+    for (const part of [control.slider, control.box]) if (part) part.disabled = Boolean(locked);
+    return h("div", { class: "mini-limit" }, h("span", { "aria-hidden": "true", title: dial.help }, dial.label), control.slider, control.box, locked ? h("p", { class: "hint span row" }, icon("lock"), locked) : null);
   }
 
-  /** limits of a template: numbers, or text with a unit */
-  show(limits = {}) {
-    for (const [name, control] of this.#controls) {
-      const value = limits[name] ?? null;
-      this.#values[name] = value;
-      control.show(typeof value === "string" && name !== "cpuset" ? parseLimit(name === "cpu" ? "share" : name.includes("pids") ? "count" : "size", value) ?? null : value);
+  #text(dial, testid, take) {
+    const box = h("input", { type: "text", class: "span", "aria-label": dial.label, placeholder: "all CPUs, or 0-1,3", spellcheck: "false", "data-testid": testid });
+    box.addEventListener("change", () => {
+      const value = parseLimit(dial, box.value);
+      box.setAttribute("aria-invalid", value === undefined);
+      if (value !== undefined) take(value);
+    });
+    return { box, slider: null, show: (value) => { box.value = limitText(dial, value); } };
+  }
+
+  /** a template or another sandbox's description: its limits are numbers, or text with a unit */
+  show({ limits = {}, group = "" }) {
+    for (const { dial, control } of this.#controls) {
+      const value = (dial.part ? limits[dial.name]?.[dial.part] : limits[dial.name]) ?? null;
+      control.show(typeof value === "string" ? parseLimit(dial, value) ?? null : value);
     }
     this.#values = { ...limits };
+    this.group.value = group;
+  }
+
+  engineChanged(engine) {
+    this.group.disabled = engine !== "raw"; // Docker's containers are in Docker's control groups
   }
 
   read(body) {
-    body.limits = Object.fromEntries(Object.entries(this.#values).filter(([, value]) => value != null));
+    const set = ([, value]) => value != null && (typeof value !== "object" || Object.keys(value).length > 0);
+    const plain = Object.entries(this.#values).map(([name, value]) => [name, value !== null && typeof value === "object" ? Object.fromEntries(Object.entries(value).filter(set)) : value]);
+    body.limits = Object.fromEntries(plain.filter(set));
+    if (this.group.value && !this.group.disabled) body.group = this.group.value;
   }
 }

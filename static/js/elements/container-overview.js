@@ -69,7 +69,7 @@ class ContainerOverview extends HTMLElement {
       "Process on the host": container.pid ? h("code", { "data-testid": "host-pid" }, container.pid) : "none", "Host name": container.hostname || format.UNKNOWN,
       Addresses: container.addresses?.length ? h("code", null, container.addresses.join(", ")) : "none", Started: lasted, Ended: container.finished_at ? format.dateTime(container.finished_at) : null,
       Outcome: container.exit_code == null ? null : `exit code ${container.exit_code}${container.reason ? ` · ${container.reason}` : ""}`,
-      Created: format.dateTime(container.created_at), Owner: container.owner || "made outside the panel", "User map": container.user_map ? h("code", null, container.user_map) : "the host's users", Node: container.node,
+      Created: format.dateTime(container.created_at), Owner: container.owner || "made outside the panel", "User map": container.user_map ? h("code", null, container.user_map) : "the host's users", Group: container.group ? h("a", { href: `/groups/#${encodeURIComponent(container.group)}`, "data-testid": "container-group" }, container.group) : null, Node: container.node,
     };
     this.facts.replaceChildren(...Object.entries(facts).filter(([, value]) => value != null).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
     this.isolation.replaceChildren(...isolationOf(container, store.groups).map((part) => h("li", { "data-ns": part.type, "data-kind": part.kind }, h("span", { class: "ns-tag" }, icon(`ns-${part.type}`), NAMESPACE_LABELS[part.type]),

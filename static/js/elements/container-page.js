@@ -3,7 +3,7 @@
 import "./container-overview.js";
 import { ACTIONS, available, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
-import { dotState, ending, living } from "../container_row.js";
+import { dotState, driftMark, ending, living, showDrift } from "../container_row.js";
 import { emptyState, errorState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { listen, store } from "../store.js";
 import { TABS } from "../tabs.js";
@@ -27,12 +27,14 @@ class ContainerPage extends HTMLElement {
     this.dot = h("i", { class: "dot", role: "img" });
     this.state = h("span", { class: "quiet", "data-testid": "container-state" });
     this.engine = h("span", { class: "badge" });
+    this.drift = driftMark("a");
+    this.drift.href = this.#url("limits");
     this.actions = h("div", { class: "tools", "data-testid": "container-actions" });
     this.heading = h("h1", { class: "clip" });
     this.panel = h("div", { role: "tabpanel", id: "tabpanel", tabindex: "0", class: "tabpanel stack" });
     this.tabs = h("div", { role: "tablist", class: "tabs", "aria-label": "About this container" }, Object.entries(TABS).map(([name, tab]) => h("a", { role: "tab", id: `tab-${name}`, href: this.#url(name), "aria-controls": "tabpanel", "data-testid": `tab-${name}`, dataset: { tab: name }, tabindex: "-1" }, icon(tab.icon), h("span", null, tab.label))));
     this.append(h("nav", { class: "crumbs small", "aria-label": "Where you are" }, h("a", { href: "/containers/" }, "Containers"), h("span", { class: "faint", "aria-hidden": "true" }, " / ")),
-      h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.state, this.actions), this.tabs, this.panel);
+      h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.state, this.drift, this.actions), this.tabs, this.panel);
     this.#wire();
     this.#draw();
     this.#show(TABS[this.data.tab] ? this.data.tab : "overview");
@@ -139,6 +141,7 @@ class ContainerPage extends HTMLElement {
     setAttribute(this.engine, "data-engine", container.engine);
     setText(this.engine, container.engine);
     setText(this.state, living(container) ? container.state : ending(container));
+    showDrift(this.drift, container);
     const names = available(container).filter((name) => QUICK.includes(name) && !["terminal", "toolbox"].includes(name));
     const shape = container.state;
     if (this.shape === shape) return;

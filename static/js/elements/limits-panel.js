@@ -1,27 +1,25 @@
-// The tab of limits: a slider for each, applied while it moves. One request at a time, always with the latest values.
+// A container's tab of limits: presets, freezing, and a slider for each limit with what it does to the container.
 
-import "./limit-slider.js";
+import "./limit-list.js";
+import { perform } from "../actions.js";
 import { api } from "../api.js";
-import { errorState, h, icon, skeleton } from "../dom.js";
-import { toastError } from "../feedback.js";
-import { throttle } from "../lib/timing.js";
+import { errorState, h, icon, setAttribute, skeleton } from "../dom.js";
+import { repeat } from "../lib/timing.js";
 import { choosePreset, savePreset } from "../presets.js";
 import { listen, store } from "../store.js";
 
-const APPLY_EVERY = 50; // ms: as quick as the eye follows, slow enough for 20 writes a second
-const USES = { cpu: "cpu", memory: "memory", memory_high: "memory", memory_low: "memory", pids: "pids" };
-const GROUPS = [["CPU", ["cpu", "cpu_weight", "cpuset"]], ["Memory", ["memory", "memory_high", "memory_low", "swap"]], ["Processes", ["pids"]]];
+const EVENTS_EVERY = 1500; // ms between looks at what the limits do
+const PEAKS = ["cpu", "memory", "pids", "net_in", "net_out", "io_read", "io_write"];
 
 class LimitsPanel extends HTMLElement {
   #abort = new AbortController();
-  #sliders = new Map();
-  #wanted = {};
-  #sending = false;
-  #apply = throttle(() => this.#flush(), APPLY_EVERY);
+  #events = null;
+  #tidy = null;
 
   async open({ id, limits_table: table }) {
     this.path = `/containers/${encodeURIComponent(id)}/limits`;
     this.container = id;
+    this.table = table;
     this.replaceChildren(skeleton(9));
     let readings;
     try {
@@ -30,75 +28,80 @@ class LimitsPanel extends HTMLElement {
       this.replaceChildren(errorState(error, () => this.open({ id, limits_table: table })));
       return;
     }
-    this.#draw(table, readings.limits ?? readings);
+    if (this.#abort.signal.aborted) return;
+    const settle = (how, name) => api.post(`${this.path}/${how}`, { names: [name] });
+    this.list = document.createElement("limit-list").build({ table, readings, path: this.path, settle });
+    this.replaceChildren(this.#tools(), legend(), this.list);
     const { signal } = this.#abort;
-    this.addEventListener("limit", ({ detail: { name, value } }) => {
-      this.#wanted[name] = value;
-      this.#apply();
-    }, { signal });
     listen(signal, "stats", () => this.#drawUse());
-    listen(signal, "containers", ({ changed }) => changed.includes(id) && this.#take(store.containers.get(id).limits ?? {}));
+    listen(signal, "containers", ({ changed }) => changed.includes(id) && this.#drawContainer());
+    this.#drawContainer();
+    this.#drawUse();
+    this.#tidy = repeat(() => this.#readEvents(), EVENTS_EVERY);
+    await Promise.allSettled([this.#readEvents(), store.fill(id)]);
     this.#drawUse();
   }
 
   disconnectedCallback() {
     this.#abort.abort();
-    this.#apply.flush();
+    this.#tidy?.();
   }
 
-  #draw(table, readings) {
-    const rows = new Map(table.map((row) => [row.name, row]));
-    const known = new Set(GROUPS.flatMap(([, names]) => names));
-    const rest = table.map((row) => row.name).filter((name) => !known.has(name));
-    const tools = h("div", { class: "row wrap limit-tools" },
+  #tools() {
+    this.freeze = h("button", { type: "button", role: "switch", class: "switch", title: "Its processes stand still and keep their memory", "data-testid": "freeze", on: { click: () => this.#toggleFreeze() } }, h("i", { "aria-hidden": "true" }), "Freeze");
+    this.group = h("p", { class: "hint", hidden: true, "data-testid": "limits-group" });
+    return h("div", { class: "row wrap limit-tools" },
       h("button", { type: "button", class: "tiny", "data-testid": "apply-preset", "aria-haspopup": "menu", on: { click: (event) => this.#usePreset(event.currentTarget) } }, icon("sliders"), "Use a preset …"),
-      h("button", { type: "button", class: "tiny", "data-testid": "save-preset", on: { click: () => savePreset(this.#requested()) } }, "Keep as a preset …"));
-    this.replaceChildren(tools, ...[...GROUPS, ["Others", rest]].filter(([, names]) => names.some((name) => rows.has(name))).map(([title, names]) => h("section", { class: "panel-box limits", "aria-label": title },
-      h("header", null, h("h2", null, title)),
-      names.filter((name) => rows.has(name)).map((name) => {
-        const slider = document.createElement("limit-slider").build(rows.get(name), readings[name]);
-        this.#sliders.set(name, slider);
-        return slider;
-      }))));
+      h("button", { type: "button", class: "tiny", "data-testid": "save-preset", on: { click: () => savePreset(this.table, this.list.requested) } }, "Keep as a preset …"),
+      this.freeze, this.group);
   }
 
   async #usePreset(anchor) {
-    const preset = await choosePreset(anchor);
-    if (!preset) return;
-    Object.assign(this.#wanted, preset.limits);
-    this.#flush();
+    const preset = await choosePreset(anchor, this.table);
+    if (preset) this.list.change(preset.limits);
   }
 
-  #requested() {
-    const readings = store.containers.get(this.container)?.limits ?? {};
-    return Object.fromEntries(Object.entries(readings).filter(([, reading]) => reading.requested != null).map(([name, reading]) => [name, reading.requested]));
+  async #toggleFreeze() {
+    this.freeze.disabled = true;
+    await perform(this.container, this.freeze.getAttribute("aria-checked") === "true" ? "resume" : "pause");
+    this.#drawContainer();
   }
 
-  #take(readings) {
-    for (const [name, reading] of Object.entries(readings)) this.#sliders.get(name)?.show(reading, { moving: this.#sending || name in this.#wanted });
+  #drawContainer() {
+    const container = store.containers.get(this.container);
+    if (!container) return;
+    if (container.limits) this.list.take(container.limits);
+    setAttribute(this.freeze, "aria-checked", String(container.state === "paused"));
+    this.freeze.disabled = !["running", "paused"].includes(container.state);
+    const { group = "" } = container;
+    this.group.hidden = !group;
+    if (this.group.dataset.group === group) return;
+    this.group.dataset.group = group;
+    this.group.replaceChildren("It shares the budget of the group ", h("a", { href: `/groups/#${encodeURIComponent(group)}` }, group), ", whose limits can be the tighter ones.");
   }
 
-  async #flush() {
-    if (this.#sending || !Object.keys(this.#wanted).length) return;
-    const changes = this.#wanted;
-    this.#wanted = {};
-    this.#sending = true;
+  async #readEvents() {
+    const living = ["running", "paused"].includes(store.containers.get(this.container)?.state);
     try {
-      const answer = await api.patch(this.path, changes);
-      this.#sending = false;
-      this.#take(answer.limits ?? answer);
-    } catch (error) {
-      this.#sending = false;
-      for (const name of Object.keys(changes)) if (!(name in this.#wanted)) this.#sliders.get(name)?.refuse(error);
-      toastError(error);
+      this.#events = living ? await api.get(`${this.path}/events`) : null;
+    } catch {
+      this.#events = null; // it has ended meanwhile, or the panel is away, which the page says elsewhere
     }
-    if (Object.keys(this.#wanted).length) this.#apply();
+    this.list.showEffects(this.#events, store.stats.get(this.container));
   }
 
   #drawUse() {
     const stats = store.stats.get(this.container);
-    for (const [name, slider] of this.#sliders) if (USES[name]) slider.showUse(stats?.[USES[name]]);
+    const history = store.history(this.container);
+    const known = (name) => (history[name]?.values ?? []).filter((value) => value != null);
+    this.list.showUse(stats, Object.fromEntries(PEAKS.map((name) => [name, known(name).length ? Math.max(...known(name)) : null])));
+    if (this.#events) this.list.showEffects(this.#events, stats);
   }
+}
+
+function legend() {
+  const entry = (kind, text) => h("span", { class: "row" }, h("i", { class: kind, "aria-hidden": "true" }), text);
+  return h("p", { class: "limit-legend hint" }, entry("use", "in use"), entry("tick peak", "most of the last five minutes"), entry("tick effective", "effective, where it is the tighter one"), entry("waiting", "pressure: share of the last ten seconds in which something waited"));
 }
 
 customElements.define("limits-panel", LimitsPanel);

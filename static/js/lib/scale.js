@@ -7,7 +7,7 @@ function snap(kind, value) {
   if (kind === "share") return Math.round(value / (value < 1 ? 0.01 : 0.05)) * (value < 1 ? 0.01 : 0.05);
   if (kind === "size") {
     const mebi = 1 << 20;
-    const step = value < 256 * mebi ? mebi : 2 ** Math.floor(Math.log2(value / 64));
+    const step = value >= mebi && value < 256 * mebi ? mebi : Math.max(2 ** Math.floor(Math.log2(value / 64)), 1 << 10);
     return Math.round(value / step) * step;
   }
   return value < 100 ? Math.round(value) : Number(value.toPrecision(2));
@@ -15,7 +15,7 @@ function snap(kind, value) {
 
 /** → {log, toPosition(value), toValue(position)}; both clamp to the range. */
 export function makeScale({ kind, minimum, maximum }) {
-  const low = kind === "size" ? Math.max(minimum, 1 << 20) : Math.max(minimum, kind === "share" ? 0.01 : 1);
+  const low = minimum > 0 ? minimum : kind === "size" ? 1 << 20 : kind === "share" ? 0.01 : 1; // a logarithm has no 0
   const high = Math.max(maximum, low * 2);
   const log = high / low > WIDE;
   const clamp = (value) => Math.min(Math.max(value, low), high);
@@ -29,7 +29,7 @@ export function makeScale({ kind, minimum, maximum }) {
       return Math.round(share * STEPS);
     },
     toValue(position) {
-      if (position <= 0) return low;
+      if (position <= 0) return minimum;
       if (position >= STEPS) return high;
       const share = position / STEPS;
       const raw = log ? low * (high / low) ** share : low + share * (high - low);

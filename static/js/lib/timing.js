@@ -38,3 +38,9 @@ export function debounce(fn, wait) {
   call.cancel = () => clearTimeout(timer);
   return call;
 }
+
+/** Again and again while the page is seen. → a function that ends it */
+export function repeat(read, every) {
+  const timer = setInterval(() => document.hidden || read(), every);
+  return () => clearInterval(timer);
+}

@@ -26,17 +26,19 @@ export function parseShare(text) {
   return match ? Number(match[1]) / (match[2] ? 100 : 1) : NaN;
 }
 
+const PER_SECOND = /\s*\/\s*s(ec|econd)?$/i; // rates may say so, and nothing else may
+
 /** Text of a limit's box → the value for the API; null is "no limit", undefined is "can't be meant". */
-export function parseLimit(kind, text) {
-  const plain = text.trim();
+export function parseLimit({ kind, unit = "" }, text) {
+  const plain = unit.endsWith("/s") ? text.trim().replace(PER_SECOND, "") : text.trim();
   if (plain === "" || /^(max|none|no limit|∞)$/i.test(plain)) return null;
   if (kind === "cpuset") return CPUSET.test(plain) ? plain : undefined;
   const value = kind === "size" ? parseSize(plain) : kind === "share" ? parseShare(plain) : /^[0-9]+$/.test(plain) ? Number(plain) : NaN;
   return Number.isFinite(value) ? value : undefined;
 }
 
-export function limitText(kind, value) {
+export function limitText({ kind, unit = "" }, value) {
   if (value == null) return "";
-  if (kind === "size") return sizeText(value);
-  return String(kind === "share" ? Math.round(value * 1000) / 1000 : value);
+  const text = kind === "size" ? sizeText(value) : String(kind === "share" ? Math.round(value * 1000) / 1000 : value);
+  return unit.endsWith("/s") ? `${text}/s` : text;
 }
