@@ -51,6 +51,7 @@ test("values are said with their unit", () => {
   assert.equal(limitWords({ kind: "size", unit: "bytes" }, null), "no limit");
   assert.equal(limitWords({ kind: "page_size", unit: "bytes" }, { "2M": 64 << 20, "1G": 0 }), "2M 64 MiB, 1G 0 B");
   assert.equal(limitWords({ kind: "cpuset" }, "0-1"), "CPUs 0-1");
+  assert.equal(limitWords({ kind: "disk_size", unit: "bytes/s" }, { vda: "2M" }), "vda 2 MiB/s");
   assert.equal(limitsWords([cpu, reads], { cpu: 0.5, io_read_bytes: { vda: 1 << 20 }, pids: 5 }), "CPU 0.50 cores, Disk reads vda 1 MiB/s, pids 5");
 });
 

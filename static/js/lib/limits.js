@@ -1,6 +1,7 @@
 // The table of limits as sliders: one for each limit, or, where its value is an object, one for each disk or size of huge page.
 
 import { bytes, cores, count } from "./format.js";
+import { parseLimit } from "./units.js";
 
 export const SECTIONS = [
   ["CPU", ["cpu", "cpu_weight", "cpuset"]],
@@ -63,7 +64,8 @@ export function limitWords({ kind, unit = "" }, value) {
     const entries = Object.entries(value);
     return entries.length ? entries.map(([part, amount]) => `${part} ${limitWords({ kind: PARTED[kind] ?? "count", unit }, amount)}`).join(", ") : "no limit";
   }
-  if (typeof value === "string") return kind === "cpuset" ? `CPUs ${value}` : value;
+  if (kind === "cpuset") return `CPUs ${value}`;
+  if (typeof value === "string") return limitWords({ kind, unit }, parseLimit({ kind, unit }, value)); // of a preset: "64M"
   const persecond = unit.endsWith("/s") ? "/s" : "";
   if (kind === "size") return bytes(value) + persecond;
   return kind === "share" ? `${cores(value)} cores` : count(value) + persecond;
