@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changeTo, dialsOf, limitWords, limitsWords, readingOf, sectionsOf, withChange } from "../../static/js/lib/limits.js";
+import { changeTo, dialsOf, isAside, limitWords, limitsWords, readingOf, sectionsOf, withChange } from "../../static/js/lib/limits.js";
 import { makeScale } from "../../static/js/lib/scale.js";
 
 const row = (name, kind, unit, more = {}) => ({ name, label: name, kind, unit, minimum: 1, maximum: null, help: "", ...more });
@@ -58,4 +58,8 @@ test("values are said with their unit", () => {
 test("every limit is in a section, known or not", () => {
   const sections = sectionsOf([cpu, reads, row("warp", "count", "")]);
   assert.deepEqual(sections.map(([title, rows]) => [title, rows.map((one) => one.name)]), [["CPU", ["cpu"]], ["Disk", ["io_read_bytes"]], ["Others", ["warp"]]]);
+});
+
+test("loop devices stay out of sight, disks don't", () => {
+  assert.deepEqual(["loop0", "zram0", "vda", "dm-0", "nvme0n1", "2M", ""].filter((part) => isAside({ part })), ["loop0", "zram0"]);
 });

@@ -1,7 +1,7 @@
 // The three limits that matter at first, all the others folded away, and a group whose budget it shares.
 
 import { h, icon } from "../dom.js";
-import { dialsOf, withChange } from "../lib/limits.js";
+import { dialsOf, isAside, withChange } from "../lib/limits.js";
 import { limitText, parseLimit } from "../lib/units.js";
 import { rangeBox } from "../range_box.js";
 import { field } from "./fields.js";
@@ -15,7 +15,7 @@ export class LimitFields {
   /** host: limit → {maximum, locked, parts} on this host; groups: that may be joined */
   constructor(table, { host, groups }, touched) {
     this.touched = touched;
-    const rows = (chosen) => chosen.flatMap((limit) => dialsOf(limit, host[limit.name]).map((dial) => this.#row(dial, host[limit.name]?.locked)));
+    const rows = (chosen) => chosen.flatMap((limit) => dialsOf(limit, host[limit.name]).filter((dial) => !isAside(dial)).map((dial) => this.#row(dial, host[limit.name]?.locked)));
     this.group = h("select", { name: "group", "data-testid": "create-group" }, h("option", { value: "" }, "none, its limits are its own"), groups.map(({ name }) => h("option", { value: name }, name)));
     this.groupField = field("Group whose budget it shares", this.group);
     this.groupField.hidden = !groups.length;

@@ -5,7 +5,7 @@ import { api } from "../api.js";
 import { h } from "../dom.js";
 import { toastError } from "../feedback.js";
 import { effectsOf, pressureOf } from "../lib/limit_effects.js";
-import { dialsOf, readingOf, sectionsOf, withChange } from "../lib/limits.js";
+import { dialsOf, isAside, readingOf, sectionsOf, withChange } from "../lib/limits.js";
 import { throttle } from "../lib/timing.js";
 
 const APPLY_EVERY = 50; // ms: as quick as the eye follows, slow enough for 20 writes a second
@@ -14,6 +14,7 @@ const USES = { cpu: "cpu", memory: "memory", memory_high: "memory", memory_low: 
 
 class LimitList extends HTMLElement {
   #sliders = new Map(); // limit → its sliders
+  #rows = new Map(); // limit → {row, place: where its sliders are, aside: where those of other devices are}
   #wanted = {};
   #sending = false;
   #apply = throttle(() => this.#flush(), APPLY_EVERY);
@@ -22,7 +23,7 @@ class LimitList extends HTMLElement {
   build({ table, readings, path, settle }) {
     this.path = path;
     this.readings = readings;
-    this.append(...sectionsOf(table).map(([title, rows]) => h("section", { class: "panel-box limits", "aria-label": title }, h("header", null, h("h2", null, title)), rows.map((row) => this.#row(row)))));
+    this.append(...sectionsOf(table).map(([title, rows]) => this.#section(title, rows)));
     this.addEventListener("limit", ({ detail }) => {
       this.#wanted = withChange(this.#wanted, detail);
       this.#apply();
@@ -41,11 +42,36 @@ class LimitList extends HTMLElement {
     this.#apply.flush();
   }
 
-  #row(row) {
-    const reading = this.readings[row.name];
+  #section(title, rows) {
+    const others = h("details", { hidden: true }, h("summary", null, "Other devices"));
+    const places = rows.map((row) => {
+      const [place, aside] = [h("div"), h("div")];
+      this.#rows.set(row.name, { row, place, aside, others });
+      others.append(aside);
+      this.#build(row.name);
+      return place;
+    });
+    return h("section", { class: "panel-box limits", "aria-label": title }, h("header", null, h("h2", null, title)), places, others);
+  }
+
+  #build(name) {
+    const { row, place, aside, others } = this.#rows.get(name);
+    const reading = this.readings[name];
     const sliders = dialsOf(row, reading).map((dial) => document.createElement("limit-slider").build(dial, readingOf(reading, dial.part)));
-    this.#sliders.set(row.name, sliders);
-    return sliders;
+    this.#sliders.set(name, sliders);
+    const isSet = ({ dial }) => readingOf(reading, dial.part)?.requested != null || readingOf(reading, dial.part)?.drift;
+    const hidden = sliders.filter((slider) => isAside(slider.dial) && !isSet(slider));
+    place.replaceChildren(...sliders.filter((slider) => !hidden.includes(slider)));
+    aside.replaceChildren(...hidden);
+    others.hidden = !others.querySelector("limit-slider");
+  }
+
+  /** A disk came or went. */
+  #rebuild(readings) {
+    for (const [name, { row }] of this.#rows) {
+      const keys = (dials) => dials.map((dial) => dial.key).join();
+      if (keys(dialsOf(row, readings[name])) !== keys(this.#sliders.get(name).map((slider) => slider.dial))) this.#build(name);
+    }
   }
 
   /** Several at once, all or none: a preset. */
@@ -60,16 +86,18 @@ class LimitList extends HTMLElement {
 
   take(readings) {
     this.readings = readings;
+    this.#rebuild(readings);
     for (const [name, reading] of Object.entries(readings)) {
       for (const slider of this.#sliders.get(name) ?? []) slider.show(readingOf(reading, slider.dial.part), { moving: this.#sending || name in this.#wanted });
     }
   }
 
-  /** stats: a row of numbers; peaks: column → the most of the last minutes. Disks are counted together: with several, none is known. */
+  /** stats: a row of numbers; peaks: column → the most of the last minutes. Disks are counted together: of several, none is known. */
   showUse(stats, peaks = {}) {
     for (const [name, sliders] of this.#sliders) {
-      const column = sliders.length === 1 ? USES[name] : null;
-      if (column) sliders[0].showUse(stats?.[column] ?? null, peaks[column] ?? null);
+      const [slider, second] = sliders.filter(({ dial }) => !isAside(dial));
+      const column = USES[name];
+      if (column && slider && !second) slider.showUse(stats?.[column] ?? null, peaks[column] ?? null, sliders.length > 1 ? " by all devices" : "");
     }
   }
 

@@ -123,9 +123,10 @@ class LimitSlider extends HTMLElement {
     if (tick.dataset.left !== left) tick.style.left = tick.dataset.left = left;
   }
 
-  /** What is in use now, and the most of the last minutes, in the limit's own unit; null is not known. */
-  showUse(used, peak) {
+  /** What is in use now, and the most of the last minutes, in the limit's own unit; null is not known. whose: more words */
+  showUse(used, peak, whose = "") {
     if (!this.control.scale || (used === this.#used && peak === this.#peak)) return;
+    this.whose = whose;
     this.#used = used;
     this.#peak = peak;
     const { scale } = this.control;
@@ -152,7 +153,7 @@ class LimitSlider extends HTMLElement {
 
   #say() {
     const parts = [];
-    if (this.#used != null) parts.push(`in use ${limitWords(this.dial, this.#used)}`);
+    if (this.#used != null) parts.push(`in use ${limitWords(this.dial, this.#used)}${this.whose}`);
     if (this.#peak != null) parts.push(`peak ${limitWords(this.dial, this.#peak)}`);
     if (this.#pressure != null) parts.push(pressureWords(this.#pressure));
     setText(this.usage, parts.map((part) => ` · ${part}`).join(""));

@@ -15,6 +15,8 @@ const PARTED = { disk_size: "size", disk_count: "count", page_size: "size" }; //
 // Ends of the track where neither table nor host says them: what disks, hosts and people have, not what the API takes.
 const RANGES = { disk_size: [64 * 2 ** 10, 10 * 2 ** 30], disk_count: [10, 1e6], size: [0, 64 * 2 ** 30], page_size: [0, 64 * 2 ** 30], share: [0.01, 64], count: [1, 32768], weight: [1, 10000] };
 
+const ASIDE = /^(loop|ram|zram|sr|fd)\d/; // devices that are rarely limited, of which hosts can have dozens
+
 const isObject = (value) => value !== null && typeof value === "object";
 
 /** Rows of the table → [[title, rows]], without empty sections; what no section names comes last. */
@@ -35,6 +37,11 @@ export function dialsOf(row, { parts = [], maximum = null } = {}) {
     };
   };
   return row.kind in PARTED && parts.length ? parts.map(dial) : [dial("")];
+}
+
+/** Is this dial of a device that is kept out of sight until it is asked for? */
+export function isAside({ part }) {
+  return ASIDE.test(part);
 }
 
 const partOf = (value, part) => (isObject(value) ? (part ? value[part] ?? null : null) : value ?? null);
