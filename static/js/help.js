@@ -6,6 +6,7 @@ const KEYS = {
   Everywhere: [["Ctrl K", "search pages, containers, actions"], ["/", "search or filter this page"], ["?", "this help"], ["Esc", "close, clear"]],
   Containers: [["↓ ↑ or j k", "move"], ["Enter", "open"], ["n", "new sandbox"], ["t", "terminal"], ["s", "start or stop"], ["p", "pause or resume"], ["r", "restart"], ["Shift K", "kill"], ["x", "remove"], ["Space, Shift click", "select"], ["*", "select all shown"]],
   "Container page": [["1 … 9", "tabs from left to right"], ["← →", "next tab, when on the tabs"]],
+  Limits: [["← →", "a step of a slider"], ["Page Up, Page Down", "a larger step"], ["Home, End", "to the ends"], ["Enter", "take what was typed beside it"]],
   Namespaces: [["g", "graph"], ["t", "table"], ["h", "show or hide the host's own"], ["← ↑ ↓ →", "move between nodes"], ["Enter", "pin a node"]],
   Terminal: [["Ctrl Shift F", "search the output"], ["Ctrl Shift C / V", "copy / paste"], ["Ctrl Insert / Shift Insert", "copy / paste"]],
 };

@@ -277,6 +277,12 @@ def test_a_group_is_made_limited_and_removed(page: Page, api: httpx.Client, team
     assert Path(made["cgroups"]["pids"]).parent.joinpath("pids.max").read_text() == "12\n"
     expect(group.get_by_test_id("group-members")).to_contain_text("member")
     expect(group.get_by_test_id("group-pids")).to_have_text("1 / 12")
+    file = Path(made["cgroups"]["pids"]).parent / "pids.max"
+    file.write_text("9")
+    expect(group.get_by_test_id("limit-pids-drift")).to_contain_text("the kernel has 9")
+    group.get_by_test_id("limit-pids-put-back").click()
+    expect(group.get_by_test_id("limit-pids-drift")).to_be_hidden()
+    assert file.read_text() == "12\n"
     page.goto(f"/containers/{made['id']}/limits/")
     expect(page.get_by_test_id("limits-group")).to_contain_text(team)
     expect(page.get_by_test_id("limit-pids-effective")).to_have_text("12")

@@ -57,6 +57,12 @@ def test_a_group_with_members_stays(api, team):
     assert refused.status_code == 409 and refused.json()["error"]["code"] == "group_in_use"
 
 
+def test_a_group_has_no_link_to_limit(api, team):
+    assert "no link" in api.get("groups/team").json()["limits"]["net_in"]["locked"]
+    refused = api.patch("groups/team/limits", json={"net_in": "1M"})
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "limit_locked", refused.text
+
+
 def test_what_cannot_be_is_refused(api, team):
     for body in ({"name": "team"}, {"name": "../x"}, {"name": "a", "limits": {"pids": -1}}, {"name": "a", "limits": {"warp": 1}}):
         answer = api.post("groups", json=body)
