@@ -19,6 +19,8 @@ def fresh_host():
     before = os.open(THREAD, os.O_RDONLY | os.O_CLOEXEC)
     try:
         syscalls.unshare(syscalls.CLONE_NEWNET)
+        with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+            file.write("0")  # a new one begins with what the real host has, which may be a router
         netlink.send(network.loopback_messages())
         yield
     finally:
