@@ -35,6 +35,11 @@ class Wire:
         if self.networks is not None:
             await asyncio.to_thread(self.networks.assert_rules)
 
+    async def look_after(self) -> None:
+        """Every few seconds: somebody may have flushed the firewall or deleted a bridge."""
+        if self.networks is not None and await asyncio.to_thread(self.networks.look_after):
+            log.warning("somebody had taken rules or bridges of the networks away; they are there again")
+
     def close(self) -> None:
         if self.networks is not None:
             self.networks.ports.close()

@@ -167,10 +167,10 @@ def send(messages: Iterable[bytes]) -> None:
                 _check_reply(netlink.recv(65536), message)
 
 
-def ask(message: bytes) -> bytes:
+def ask(message: bytes, protocol: int = socket.NETLINK_ROUTE) -> bytes:
     """What answers a ``request`` for one thing, b"" when nothing does but the acknowledgement. OSError as from ``send``."""
     answer = b""
-    with _open() as netlink:
+    with _open(protocol) as netlink:
         netlink.send(message)
         while True:
             for told in split(netlink.recv(65536)):
@@ -184,8 +184,14 @@ def dump(kind: int, family: int = socket.AF_INET) -> Iterator[tuple[bytes, dict[
     """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes."""
     size = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12}[kind]
     family = socket.AF_UNSPEC if kind == RTM_GETLINK else family
-    with _open() as netlink:
-        netlink.send(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family)))
+    for message in dump_of(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family))):
+        yield message[16 : 16 + size], attributes(message[16 + size :])
+
+
+def dump_of(question: bytes, protocol: int = socket.NETLINK_ROUTE) -> Iterator[bytes]:
+    """Every message that answers a request with NLM_F_DUMP."""
+    with _open(protocol) as netlink:
+        netlink.send(question)
         while True:
             for message in split(netlink.recv(1 << 18)):
                 answer = struct.unpack_from("=H", message, 4)[0]
@@ -194,11 +200,11 @@ def dump(kind: int, family: int = socket.AF_INET) -> Iterator[tuple[bytes, dict[
                 if answer == NLMSG_ERROR:
                     _check_reply(message, message)
                     return
-                yield message[16 : 16 + size], attributes(message[16 + size :])
+                yield message
 
 
-def _open() -> socket.socket:
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+def _open(protocol: int = socket.NETLINK_ROUTE) -> socket.socket:
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     netlink.bind((0, 0))
     netlink.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
     netlink.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)

@@ -19,7 +19,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from ..errors import Conflict, InvalidInput, NotFound
-from . import firewall, forwarding, netlink, resolver, shaping, subnets
+from . import firewall, forwarding, netlink, nftables, resolver, shaping, subnets
 from .network import DEFAULT, Attachment, Network, ensure_bridge, link_index
 from .ports import Ports
 from .subnets import Subnet
@@ -42,6 +42,8 @@ class Networks:
     no_nat6: str = ""  # why IPv6 does not lead off this host, "" where it does
     all: dict[str, Network] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
+    _generation: int = 0  # of all tables, when ours were last looked at
+    _rules: bytes = b""  # the digest of ours as we wrote them
 
     @property
     def default(self) -> Network:
@@ -84,7 +86,29 @@ class Networks:
         opened6, self.no_nat6 = forwarding.open_forwarding6(bridges, uplinks6, self.note) if self.prefix6 else ([], self.no_ipv6)
         ways = (firewall.Way("ipv4", uplinks, opened), firewall.Way("ipv6", [] if self.no_nat6 else uplinks6, opened6))
         firewall.apply(firewall.ruleset(self.tag, networks, ways, published))
+        self._rules = nftables.digest(firewall.table_name(self.tag))
         firewall.let_past_iptables(self.tag, bridges, ipv6=self.prefix6 is not None)
+
+    def look_after(self) -> bool:
+        """Put back what somebody else has taken of our rules and bridges; whether it was needed. To be called every few seconds.
+
+        One question to the kernel as long as nobody changes any rule. What only iptables-legacy knows is not noticed here.
+        """
+        generation = nftables.generation()
+        if self._bridges_stand() and generation == self._generation:
+            return False
+        with forwarding.host_lock(self.note):
+            whole = self._bridges_stand() and nftables.digest(firewall.table_name(self.tag)) == self._rules
+            if whole:
+                bridges = [network.bridge for network in self.all.values()]
+                firewall.let_past_iptables(self.tag, bridges, ipv6=self.prefix6 is not None)
+            else:
+                self._assert_rules()
+        self._generation = generation  # of before: our own changes are looked at once more
+        return not whole
+
+    def _bridges_stand(self) -> bool:
+        return all(link_index(network.bridge) is not None for network in list(self.all.values()))
 
     # ── making and removing ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,7 +36,7 @@ from .registry import Registry
 from .sampler import Sampler
 from .server import Server
 
-DOCKER_LOOK = 2.0  # seconds between two looks whether Docker has come up
+NETWORK_LOOK = 2.0  # seconds between two looks whether Docker has come up, or somebody has flushed our rules
 
 _log = logging.getLogger("worker")
 
@@ -116,7 +116,7 @@ async def serve(options: argparse.Namespace) -> None:
     gc.freeze()  # what is here now stays: later collections need not look at it
     _log.info("serving %s as node %s, %d containers", web / "worker.sock", options.node, len(registry.all()))
     minding = (
-        asyncio.create_task(keep_forwarding(engines), name="forwarding"), asyncio.create_task(history.keep(), name="history"),
+        asyncio.create_task(keep_networks(engines), name="networks"), asyncio.create_task(history.keep(), name="history"),
         asyncio.create_task(watch.keep(lambda: live.latest is not None), name="limits"),
     )  # fmt: skip
     await stop.wait()
@@ -129,21 +129,20 @@ async def serve(options: argparse.Namespace) -> None:
     sampler.close()
 
 
-async def keep_forwarding(engines: Mapping[str, Engine]) -> None:
-    """A Docker daemon that starts closes the host's forward chain: open it for our networks again."""
+async def keep_networks(engines: Mapping[str, Engine]) -> None:
+    """A Docker daemon that starts closes the host's forward chain: open it for our networks again. So when rules are flushed."""
     raw = engines["raw"]
     assert isinstance(raw, RawEngine)
     others = [engine for engine in engines.values() if engine is not raw]
     were_up = {engine.name for engine in others if engine.status().available}
     while True:
-        await asyncio.sleep(DOCKER_LOOK)
+        await asyncio.sleep(NETWORK_LOOK)
         up = {engine.name for engine in others if engine.status().available}
         came, were_up = up - were_up, up
-        if came:
-            try:
-                await raw.wire.assert_rules()
-            except TerrariumError as error:
-                _log.warning("the network's rules: %s", error.message)
+        try:
+            await (raw.wire.assert_rules() if came else raw.wire.look_after())
+        except (TerrariumError, OSError) as error:
+            _log.warning("the network's rules: %s", error)
 
 
 class Tracker:
