@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import KernelRefused, WorkerUnavailable
+from ..kernel import shaping
 from ..kernel.identity import receive_fds
 from ..kernel.keeper_socket import MAX_MESSAGE, widen
 from ..kernel.launching import MAX_FDS
@@ -60,6 +61,8 @@ class KeeperRefused(KernelRefused):
 def _hint(step: str, number: int) -> str:
     if step == "RunProgram" and number in (2, 13):
         return "Check the command: the program must be in the image and executable."
+    if step == "ShapeLink":
+        return shaping.NEEDED
     if step == "JoinCgroups" and number == 28:
         return "A CPU set of a parent group is empty."
     if step == "clone3" and number in (28, 11):

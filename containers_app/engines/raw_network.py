@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import Conflict, TerrariumError
-from ..kernel import firewall, shaping
+from ..kernel import firewall, shaping, subnets
 from ..kernel.network import DEFAULT, Attachment, Network, describe_bridge
 from ..kernel.networks import Networks, open_networks
 from ..kernel.ports import Published
@@ -79,13 +79,6 @@ class Wire:
             raise
 
     def describe(self, record: Record) -> list[str]:
-        """The shell commands that hold its link to its rates and lead its ports to it."""
-        if record.attachment is None:
-            return []
-        rates = {name: whole(value) for name, value in record.requested.items() if name in NET_LIMITS}
-        return shaping.describe(self._tag, record.attachment.link, rates) + self._describe_ports(record)
-
-    def _describe_ports(self, record: Record) -> list[str]:
         """The shell commands that lead its ports to it, in a table of their own."""
         if not record.spec.ports or record.attachment is None:
             return []
@@ -107,6 +100,7 @@ class Wire:
 
     def keep(self, record: Record) -> None:
         """It ran on while there was no worker."""
+        self.note_link(record)
         if record.ports and record.attachment is not None:
             assert self.networks is not None
             place = record.spec.network or DEFAULT
@@ -124,8 +118,23 @@ class Wire:
                 log.exception("the rules of the ports of %s", record.spec.name)
         if record.link_index:
             shaping.forget(self._tag, record.link_index)
+        elif self.shape_of(record) is not None:  # its launch failed, nobody knows where
+            shaping.forget_orphans(self._tag, subnets.read_links())
+        record.link_index = 0
 
     # ── rates ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def shape_of(self, record: Record) -> shaping.ShapeLink | None:
+        """Its rates as a step of its launch."""
+        rates = {name: whole(value) for name, value in record.requested.items() if name in NET_LIMITS}
+        if record.attachment is None or not any(rates.values()):
+            return None
+        return shaping.ShapeLink(self._tag, record.attachment.link, rates.get("net_in", 0), rates.get("net_out", 0))
+
+    def note_link(self, record: Record) -> None:
+        """It runs; by the number of its link its ifb is found when the link has gone."""
+        if self.shape_of(record) is not None and record.attachment is not None:
+            record.link_index = shaping.link_index(record.attachment.link)
 
     def shape(self, record: Record, changes: Mapping[str, LimitValue | None]) -> None:
         """Set (or clear, with None) those of ``changes`` that are rates. All or none."""

@@ -22,6 +22,7 @@ from ..kernel.network import (
 from ..kernel.operation import Operation
 from ..kernel.plan import Plan
 from ..kernel.seccomp import compile_profile
+from ..kernel.shaping import ShapeLink
 from ..spec import NAMESPACE_TYPES, ContainerSpec, Security
 from .raw_checks import REFERENCES, ids, own_filter
 
@@ -49,6 +50,7 @@ class Place(msgspec.Struct, frozen=True):
     tasks: tuple[str, ...]  # the tasks files of its v1 groups
     host_directories: tuple[str, ...] = ()  # bound read-only, for the image that is the host's own files
     attachment: Attachment | None = None
+    shape: ShapeLink | None = None  # the link's rates
     init: str = ""  # the init program on the host, for a spec that asks for one
 
 
@@ -212,7 +214,8 @@ def _link_steps(place: Place) -> list[Operation]:
     if place.attachment is None:
         return []
     message, offset = link_message(place.attachment)
-    return [identity.AttachLink(message, offset, tuple(describe_link(place.attachment)))]
+    attach = identity.AttachLink(message, offset, tuple(describe_link(place.attachment)))
+    return [attach, place.shape] if place.shape is not None else [attach]
 
 
 def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:

@@ -102,7 +102,8 @@ class Runner:
             uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
             tasks=tuple(f"{path}/tasks" for path in v1),
             host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (),
-            attachment=record.attachment, init=raw_init.required(self._init) if record.spec.init else "",
+            attachment=record.attachment, shape=self.wire.shape_of(record),
+            init=raw_init.required(self._init) if record.spec.init else "",
         )  # fmt: skip
 
     def describe(self, record: Record) -> list[str]:
@@ -198,7 +199,7 @@ class Runner:
         ticks = procfs.start_time(launched.pid) or 0
         record.run = Run(run.id, run.boot_id, launched.pid, ticks, time.time())
         record.phase, record.paused = "running", False
-        self._shape(record)
+        self.wire.note_link(record)
         self.watch(sandbox, launched.pidfd)
         asyncio.get_running_loop().call_soon(self._note_running, sandbox, run.id)
 
@@ -210,13 +211,6 @@ class Runner:
                 self._store.save(record)
             except OSError as error:
                 log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
-
-    def _shape(self, record: Record) -> None:
-        """Its link is made while it is launched, so its rates follow at once. What the kernel refuses is shown as not there."""
-        try:
-            self.wire.shape(record, record.requested)
-        except TerrariumError as error:
-            log.warning("sandbox %s runs without its network rate: %s", record.id, error.message)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

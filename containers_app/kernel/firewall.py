@@ -59,7 +59,9 @@ def ruleset(tag: str, networks: Sequence[Network], ways: Sequence[Way], publishe
         base["arrive"] = ("nat hook prerouting priority dstnat", ["fib daddr type local jump ports"])
         base["answer"] = ("nat hook output priority -100", ["ip6 daddr != ::1 fib daddr type local jump ports"])
         base["answer"][1].append("meta nfproto ipv4 fib daddr type local jump ports")
-        chains = {"ports": [rule for one in published for rule in port_rules(one)]} | chains  # before whoever jumps there
+        isolated = {one.name: one.bridge for one in networks if one.isolated}
+        ports = [rule for one in published for rule in port_rules(one, isolated.get(one.network, ""))]
+        chains = {"ports": ports} | chains  # before whoever jumps there
     lines = [f"table inet {table}", f"delete table inet {table}", f"table inet {table} {{"]
     for name, rules in chains.items():
         lines += [f"    chain {name} {{", *(f"        {rule}" for rule in rules), "    }"]
@@ -121,16 +123,31 @@ def _leave(network: Network) -> list[str]:
     return rules
 
 
-def port_rules(port: Published) -> list[str]:
-    """A destination rule for each family that it is published in."""
+def bridged_packets_pass(program: str) -> bool:
+    """Whether what is only bridged goes through the rules of iptables or ip6tables too (br_netfilter)."""
+    try:
+        with open(f"/proc/sys/net/bridge/bridge-nf-call-{program}", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except FileNotFoundError:
+        return False
+
+
+def port_rules(port: Published, bridge: str = "") -> list[str]:
+    """A destination rule for each family that it is published in.
+
+    ``bridge`` is the one whose isolated ports it is on: a sandbox of the same network gets no further where br_netfilter is at
+    work, which bridges what turns out to be for the bridge that it came from. It is refused then, rather than lost.
+    Source: networking/ip-sysctl.rst (bridge-nf-call-iptables).
+    """
     rules = []
-    for family, nfproto, every, address in (
-        ("ip", "ipv4", "0.0.0.0", port.address),
-        ("ip6", "ipv6", "::", f"[{port.address6}]" if port.address6 else ""),
+    for family, nfproto, every, address, program in (
+        ("ip", "ipv4", "0.0.0.0", port.address, "iptables"),
+        ("ip6", "ipv6", "::", f"[{port.address6}]" if port.address6 else "", "ip6tables"),
     ):
         if not address or (port.host_ip and (":" in port.host_ip) != (family == "ip6")):
             continue
         at = f"{family} daddr {port.host_ip}" if port.host_ip not in ("", every) else f"meta nfproto {nfproto}"
+        at = f'iifname != "{bridge}" {at}' if bridge and bridged_packets_pass(program) else at
         rules.append(f"{at} {port.protocol} dport {port.host_port} dnat {family} to {address}:{port.container_port}")
     return rules
 

@@ -47,14 +47,15 @@ def open_forwarding6(bridges: list[str], uplinks: list[str], note: str) -> tuple
     Before Linux 6.17 (force_forwarding) there is only the switch for the whole host, and that turns a host that asks routers for
     its address into one that does not listen to them: never ours to turn.
     """
+    by_itself, by_link = _read(f"{_CONF6}/all/forwarding") == "1", os.path.exists(f"{_CONF6}/all/force_forwarding")
+    for bridge in bridges if by_link else ():  # from one of our networks to another's published port, too
+        _write(f"{_CONF6}/{bridge}/force_forwarding", "1")
     if not uplinks:
         return [], "This host has no way out by IPv6."
-    if _read(f"{_CONF6}/all/forwarding") == "1":
+    if by_itself:
         return [], ""
-    if not os.path.exists(f"{_CONF6}/all/force_forwarding"):
+    if not by_link:
         return [], "This host does not forward IPv6: an administrator may set net.ipv6.conf.all.forwarding to 1."
-    for bridge in bridges:
-        _write(f"{_CONF6}/{bridge}/force_forwarding", "1")
     opened = _open(uplinks, note, _SIX, f"{_CONF6}/%s/force_forwarding")
     return [link for link in opened if link in uplinks], ""
 

@@ -20,6 +20,7 @@ from . import netlink, subnets
 DEFAULT = "default"  # the network of whoever names none
 MAX_PORTS = 1023  # BR_MAX_PORTS: port 0 is the bridge itself
 LINK_INSIDE = "eth0"
+LINK_LOCAL = "fe80::1"  # from where a bridge asks for a sandbox's MAC address on behalf of a packet from elsewhere, RFC 4861
 TAGGED = len("tr") + 6  # what the names of an instance's links have in common
 
 
@@ -65,16 +66,18 @@ class Network:
         Addresses go round, so that one just given back is the last to be given again: its veth may not be gone yet.
         """
         if len(used) >= MAX_PORTS and sum(ip_address(address) in self.subnet for address in used) >= MAX_PORTS:
-            raise KernelRefused(
-                f"The bridge is full: it takes {MAX_PORTS} sandboxes.", hint="Remove one, or use another network."
-            )
+            raise self._full(f"The network {self.name} is full: a bridge takes {MAX_PORTS} sandboxes.")
         size = self.subnet.num_addresses - 3  # not the network's, the gateway's and the broadcast address
         for step in range(1, size + 1):
             number = (self._last + step) % size + 2
             if str(self.subnet[number]) not in used:
                 self._last = number - 2
                 return self._place(number)
-        raise KernelRefused(f"Every address of the network {self.name} is in use.", hint="Remove a sandbox, or use another one.")
+        raise self._full(f"Every address of the network {self.name} is in use.")
+
+    @staticmethod
+    def _full(message: str) -> Conflict:
+        return Conflict(message, hint="Make another network for the next ones, or remove a sandbox.", code="network_full")
 
     def again(self, had: Attachment, used: Collection[str]) -> Attachment:
         """The same address, unless the network has had to move meanwhile. The link's name is new each time:
@@ -120,6 +123,7 @@ def ensure_bridge(network: Network) -> None:
     _add(netlink.new_address(bridge, network.gateway, network.subnet.prefixlen), bridge)
     if network.subnet6 is not None:
         _add(netlink.new_address(bridge, network.gateway6, network.subnet6.prefixlen), bridge)
+        _add(netlink.new_address(bridge, LINK_LOCAL, 64), bridge)
     _add(netlink.link_up(bridge), bridge)
 
 
@@ -133,7 +137,7 @@ def _add(message: bytes, bridge: str) -> None:
 
 
 def _settle_ipv6(bridge: str, on: bool) -> None:
-    """Only the address that we give: no link-local one, by which the host could be reached, and no router to listen to."""
+    """Only the addresses that we give, and no router to listen to."""
     directory = f"/proc/sys/net/ipv6/conf/{bridge}"
     wanted = {"accept_ra": "0", "addr_gen_mode": "1"} if on else {}
     for name, value in (wanted | {"disable_ipv6": "0" if on else "1"}).items():
@@ -153,6 +157,7 @@ def describe_bridge(network: Network) -> list[str]:
         lines += [
             f"sysctl -w net.ipv6.conf.{bridge}.accept_ra=0 net.ipv6.conf.{bridge}.addr_gen_mode=1",
             f"ip address add {network.gateway6}/{network.subnet6.prefixlen} dev {bridge} nodad",
+            f"ip address add {LINK_LOCAL}/64 dev {bridge} nodad",
         ]
     return [*lines, f"ip link set {bridge} up"]
 

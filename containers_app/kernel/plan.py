@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from . import binds, identity, joining, overlay, rlimits, rootfs, security, target
+from . import binds, identity, joining, overlay, rlimits, rootfs, security, shaping, target
 from .operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -33,7 +33,7 @@ OPERATIONS: dict[str, type[Operation]] = {
         identity.UseStreams, overlay.PrepareOverlay, binds.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, binds.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
         rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace, joining.SealFiles,
-        target.PrepareTarget, target.AttachTarget,
+        target.PrepareTarget, target.AttachTarget, shaping.ShapeLink,
         rlimits.RaiseRlimits, rlimits.SetRlimits, binds.AttachShared, security.Confine, security.RunProgram,
     )
 }  # fmt: skip

@@ -21,6 +21,7 @@ from .network import Attachment
 
 Range = tuple[int, int]  # first and last host port
 _TRIES = 200  # ports looked at, should many be in use
+LOOPBACK6 = "::1"  # IPv6 has no route_localnet
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -62,6 +63,11 @@ class Ports:
             for port in wanted:
                 if ":" in port.host_ip and not attachment.address6:
                     raise InvalidInput(f"{port.host_ip} leads nowhere: the network has no IPv6.", code="invalid_port")
+                if port.host_ip == LOOPBACK6:
+                    raise InvalidInput(
+                        "::1 leads nowhere: no packet from ::1 leaves the loopback link.", code="invalid_port",
+                        hint="Publish it on 127.0.0.1.",
+                    )  # fmt: skip
                 number, sockets = self._hold(port, ranges, six=bool(attachment.address6))
                 held += sockets
                 ports.append(msgspec.structs.replace(port, host_port=number))

@@ -12,11 +12,16 @@ import errno
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import KernelRefused, Unsupported
 from . import netlink
 from .netlink import attribute, nested, number, request, text
-from .subnets import Link
+from .operation import Operation, Stage
+
+if TYPE_CHECKING:
+    from .subnets import Link  # the keeper has no use for what that needs
 
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC, RTM_NEWTFILTER = 36, 37, 38, 44
 TC_H_ROOT, TC_H_INGRESS, INGRESS_HANDLE, TBF_HANDLE = 0xFFFFFFFF, 0xFFFFFFF1, 0xFFFF0000, 0x10000
@@ -28,7 +33,28 @@ ETH_P_ALL = 3
 _TCMSG = "=BxxxiIII"  # family, index, handle, parent, info
 _QUEUE = 0.1  # seconds that a packet waits at most
 _SMALLEST_BURST = 4096  # bytes: two full frames
+NEEDED = "The kernel needs sch_tbf, sch_ingress, cls_u32, act_mirred and ifb."
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeLink(Operation):
+    """A new link's rates in bytes per second, 0 for none: held before its program runs, and before anything comes to it."""
+
+    tag: str
+    link: str
+    net_in: int
+    net_out: int
+
+    def execute(self, stage: Stage) -> None:
+        index = socket.if_nametoindex(self.link)
+        if self.net_in:
+            _set_bucket(index, self.net_in)
+        if self.net_out:
+            _set_out(f"{_prefix(self.tag)}{_encoded(index)}", index, self.net_out)
+
+    def describe(self) -> list[str]:
+        return describe(self.tag, self.link, {"net_in": self.net_in, "net_out": self.net_out})
 
 
 def set_rate(tag: str, link: str, name: str, rate: int | None) -> None:
@@ -46,8 +72,7 @@ def set_rate(tag: str, link: str, name: str, rate: int | None) -> None:
             _set_out(f"{_prefix(tag)}{_encoded(index)}", index, rate)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
-            hint = "The kernel needs sch_tbf, sch_ingress, cls_u32, act_mirred and ifb."
-            raise Unsupported(f"This host can't limit a network rate: {error.strerror}.", hint=hint) from None
+            raise Unsupported(f"This host can't limit a network rate: {error.strerror}.", hint=NEEDED) from None
         raise KernelRefused(f"The network rate was refused: {error.strerror}.") from None
 
 
@@ -65,10 +90,23 @@ def forget(tag: str, index: int) -> None:
     _delete(f"{_prefix(tag)}{_encoded(index)}")
 
 
+def forget_orphans(tag: str, found: Mapping[int, Link]) -> None:
+    """The ifbs whose links have gone without a word, as when a launch fails half way. ``found`` are the links of this host."""
+    for link in found.values():
+        if is_orphan(link, f"tr{tag}", found):
+            _delete(link.name)
+
+
 def is_orphan(link: Link, bridge: str, found: Mapping[int, Link]) -> bool:
     """Is it an ifb of the instance with that default bridge, whose veth is not among the links of this host?"""
     prefix = f"{bridge}-i"
-    return link.kind == "ifb" and link.name.startswith(prefix) and int(link.name[len(prefix) :], 36) not in found
+    if link.kind != "ifb" or not link.name.startswith(prefix) or (index := int(link.name[len(prefix) :], 36)) in found:
+        return False
+    try:
+        socket.if_indextoname(index)  # it may have come while the links were being read
+    except OSError:
+        return True
+    return False
 
 
 def describe(tag: str, link: str, rates: Mapping[str, int]) -> list[str]:

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from containers_app.errors import Conflict, NotFound, PolicyRefused, Unsupported
+from containers_app.errors import Conflict, KernelRefused, NotFound, PolicyRefused, Unsupported
 from containers_app.kernel import shaping
 from containers_app.spec import NetworkSpec
 from tests.engines.conftest import spec
 from tests.kernel.netns import run
 
-ECHO = ["sh", "-c", "while true; do nc -l -p 7000 -e cat; done"]
+ECHO = ["nc", "-ll", "-p", "7000", "-e", "cat"]  # a process for each connection: one that hangs keeps nobody waiting
 SINK = ["sh", "-c", "while true; do nc -l -p 7000 > /dev/null; done"]
 SOURCE = ["sh", "-c", "while true; do nc -l -p 7000 < /dev/zero; done"]
 RATE = 2_000_000  # bytes per second
@@ -24,17 +24,18 @@ async def answers(address, port):
     """Whether an echo server is there; waits for one that is starting."""
     for _ in range(40):
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
         except (OSError, TimeoutError):
             await asyncio.sleep(0.05)
             continue
-        writer.write(b"hello\n")
-        with contextlib.suppress(OSError, TimeoutError):
-            got = await asyncio.wait_for(reader.readline(), 2)
-            writer.close()
-            if got == b"hello\n":
+        try:
+            writer.write(b"hello\n")
+            if await asyncio.wait_for(reader.readline(), 5) == b"hello\n":
                 return True
-        await asyncio.sleep(0.05)
+        except (OSError, TimeoutError):
+            await asyncio.sleep(0.05)
+        finally:
+            writer.close()
     return False
 
 
@@ -204,23 +205,55 @@ async def measured(address, *, to_sandbox):
 
 
 @pytest.mark.parametrize(("name", "command"), [("net_in", SINK), ("net_out", SOURCE)])
-async def test_a_rate_holds_a_flow_and_is_changed_and_cleared_live(raw, home, name, command):
-    box = await raw.create(spec(command=command, limits={name: RATE}), "")
-    reading = raw.read_limits(box.id)[name]
-    assert (reading.requested, reading.kernel, reading.effective, reading.unit, reading.locked) == (
-        RATE,
-        RATE,
-        RATE,
-        "bytes/s",
-        "",
-    )
-    address = box.addresses[0].partition("/")[0]
-    assert 0.9 * RATE <= await measured(address, to_sandbox=name == "net_in") <= 1.1 * RATE
-    assert (await raw.update_limits(box.id, {name: 3 * RATE}))[name].kernel == 3 * RATE
-    assert (await raw.update_limits(box.id, {name: None}))[name].kernel is None
-    await raw.update_limits(box.id, {name: RATE})
+@pytest.mark.parametrize("rate", [256_000, 2_000_000, 50_000_000])
+async def test_a_rate_holds_a_flow(raw, name, command, rate):
+    box = await raw.create(spec(command=command, limits={name: rate}), "")
+    address, seen = box.addresses[0].partition("/")[0], []
+    for _ in range(5):  # never above; and up to it, unless the machine itself is too busy for that at the moment
+        seen.append(await measured(address, to_sandbox=name == "net_in"))
+        assert seen[-1] <= 1.1 * rate
+        if seen[-1] >= 0.9 * rate:
+            return
+    raise AssertionError(seen)
+
+
+async def test_a_rate_is_read_changed_and_cleared_live_and_its_device_goes(raw, home):
+    box = await raw.create(spec(command=["sleep", "100"], limits={"net_in": RATE, "net_out": RATE}), "")
+    for name in ("net_in", "net_out"):
+        reading = raw.read_limits(box.id)[name]
+        said = (reading.requested, reading.kernel, reading.effective, reading.unit, reading.locked)
+        assert said == (RATE, RATE, RATE, "bytes/s", "")
+        assert (await raw.update_limits(box.id, {name: 3 * RATE}))[name].kernel == 3 * RATE
+        assert (await raw.update_limits(box.id, {name: None}))[name].kernel is None
+        await raw.update_limits(box.id, {name: RATE})
     await raw.stop(box.id, 0)
-    assert run("ip", "-br", "link", "show", "type", "ifb").stdout.count(f"tr{home.tag}") == 0
+    assert ifbs(home) == 0
+    await raw.start(box.id)
+    assert ifbs(home) == 1
+
+
+def ifbs(home):
+    return run("ip", "-br", "link", "show", "type", "ifb").stdout.count(f"tr{home.tag}")
+
+
+async def test_rates_are_there_before_the_program_and_a_launch_that_fails_leaves_no_device(raw, home):
+    commands = raw.preview(spec(command=["true"], limits={"net_in": RATE, "net_out": RATE}))
+    shaped = [number for number, line in enumerate(commands) if " tbf rate " in line]
+    begins = next(number for number, line in enumerate(commands) if line.startswith("# in that shell"))
+    assert len(shaped) == 2 and max(shaped) < begins
+    with pytest.raises(KernelRefused, match="RunProgram"):
+        await raw.create(spec(command=["/no/such/program"], limits={"net_out": RATE}), "")
+    assert ifbs(home) == 0
+
+
+async def test_many_sandboxes_each_have_their_own_rate_out(raw, home):
+    boxes = [await raw.create(spec(f"box-{n}", command=["sleep", "100"], limits={"net_out": RATE + n}), "") for n in range(12)]
+    assert ifbs(home) == 12
+    assert [raw.read_limits(box.id)["net_out"].kernel for box in boxes] == [RATE + n for n in range(12)]
+    for box in boxes[::2]:
+        await raw.remove(box.id, force=True)
+    assert ifbs(home) == 6
+    assert [raw.read_limits(box.id)["net_out"].kernel for box in boxes[1::2]] == [RATE + n for n in range(1, 12, 2)]
 
 
 async def test_a_sandbox_without_a_link_has_no_rate_and_says_why(raw):

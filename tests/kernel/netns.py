@@ -70,3 +70,8 @@ def pings(address):
 def setting(link):
     with open(f"/proc/sys/net/ipv4/conf/{link}/forwarding") as file:
         return file.read().strip()
+
+
+def setting6(link, name):
+    with open(f"/proc/sys/net/ipv6/conf/{link}/{name}") as file:
+        return file.read().strip()

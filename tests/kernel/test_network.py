@@ -315,8 +315,11 @@ def test_addresses_go_round_and_never_twice(opened):
         assert attachment.address not in (opened.default.gateway, str(opened.default.subnet[0]), str(opened.default.subnet[-1]))
         assert len(attachment.link) <= 15
         used.add(attachment.address)
-    with pytest.raises(KernelRefused):
+    with pytest.raises(Conflict, match="The network default is full") as told:
         opened.attachment(used)
+    assert told.value.code == "network_full" and "another network" in told.value.hint
+    opened.create("more")
+    assert opened.attachment(used, "more").address not in used
 
 
 def test_the_commands_shown_do_the_same(opened, spawn):

@@ -28,7 +28,9 @@ def test_nothing_is_done_while_nothing_changes(opened):
     assert nftables.generation() == before
 
 
-@pytest.mark.parametrize("command", ["flush ruleset", "flush table inet {}", "delete table inet {}", "flush chain inet {} forward"])
+@pytest.mark.parametrize(
+    "command", ["flush ruleset", "flush table inet {}", "delete table inet {}", "flush chain inet {} forward"]
+)
 def test_rules_that_somebody_took_come_back(opened, command):
     whole = rules(opened)
     assert run("nft", *command.format(firewall.table_name(opened.tag)).split()).returncode == 0
