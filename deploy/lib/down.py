@@ -45,7 +45,7 @@ def remove_everything(instance: Instance) -> list[str]:
     complaint = _remove_sandboxes(instance)
     for process in processes.find(*keeper_words(instance)):
         processes.stop(process, 10)
-    left = sweep.cgroups(instance) + sweep.mounts(instance) + sweep.links(instance)
+    left = sweep.cgroups(instance) + sweep.mounts(instance) + sweep.links(instance) + sweep.rules(instance)
     if complaint and not left:
         say(f"The worker's own cleaning failed ({complaint}); deploy/down did it instead.")
     if not left:

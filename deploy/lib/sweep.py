@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -65,6 +68,26 @@ def links(instance: Instance) -> list[str]:
                 netlink.send(struct.pack("=IHHII", 16 + len(body), _RTM_DELLINK, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0) + body)
                 netlink.recv(65536)
     return [name for _index, name in socket.if_nameindex() if _is_ours(name, instance.tag)]
+
+
+def rules(instance: Instance) -> list[str]:
+    """Delete the panel's firewall table and its rules in iptables' chains. Returns what stays."""
+    table = f"terrarium_{instance.tag}"
+    if table in _output("nft", "list", "tables"):
+        _output("nft", "delete", "table", "inet", table)
+    for program in ("iptables", "ip6tables"):
+        for line in _output(program, "-w", "5", "-S").splitlines():
+            words = shlex.split(line)
+            if f"terrarium-{instance.tag}" in words and words[0] == "-A":
+                _output(program, "-w", "5", "-D", *words[1:])
+    return [f"the firewall table {table}"] if table in _output("nft", "list", "tables") else []
+
+
+def _output(program: str, *words: str) -> str:
+    path = shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if path is None:
+        return ""
+    return subprocess.run([path, *words], capture_output=True, text=True, timeout=30, check=False).stdout
 
 
 def _is_ours(name: str, tag: str) -> bool:
