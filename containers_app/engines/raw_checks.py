@@ -5,7 +5,7 @@ tests/engines/test_raw_combinations.py tries the namespaces' modes against each 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..errors import InvalidInput, Unsupported
 from ..kernel import security
@@ -64,8 +64,13 @@ def check_init(spec: ContainerSpec) -> None:
 
 def check_first_processes(spec: ContainerSpec) -> None:
     """A launch that joins namespaces or moves clocks goes through a helper in the same control group; an init forks."""
+    check_pids(spec, spec.limits)
+
+
+def check_pids(spec: ContainerSpec, limits: Mapping[str, object]) -> None:
+    """Also for a limit that is changed later: the next start would fail of it."""
     joins = any(mode.startswith(REFERENCES) for _, mode in spec.namespaces.items())
-    if spec.limits.get("pids") == 1 and (joins or spec.time_offsets or spec.init):
+    if limits.get("pids") == 1 and (joins or spec.time_offsets or spec.init):
         what = "init" if spec.init else "joined namespaces" if joins else "moved clocks"
         raise InvalidInput(
             f"A sandbox with {what} needs two processes to start.", code="invalid_limit", hint="Set pids to 2 or more."

@@ -61,6 +61,19 @@ _TESTS = {
         "test_it_shows_the_same_mounts_as_one_that_was_launched_in_one_go",
         "test_closing_leaves_nothing_of_the_spares",
     ),
+    "tests/engines/test_raw_life.py": (
+        "test_an_init_is_the_first_process_and_reaps_orphans",
+        "test_an_init_hands_the_stop_signal_on_and_the_end_is_told_in_words",
+        "test_rlimits_hold_for_the_program_and_for_what_is_run_later",
+        "test_a_hard_limit_above_the_keepers_is_raised_or_refused_in_words",
+        "test_the_oom_score_holds_for_the_program_and_for_what_is_run_later",
+        "test_a_score_below_zero_is_the_policys_to_allow",
+    ),
+    "tests/engines/test_raw_restart.py": (
+        "test_on_failure_tries_as_often_as_asked_and_says_so",
+        "test_a_kill_by_a_user_ends_it_and_one_from_outside_does_not",
+        "test_a_new_worker_goes_on_with_what_was_due",
+    ),
     "tests/engines/test_raw_survival.py": (
         "test_a_new_worker_finds_running_sandboxes_running",
         "test_remove_everything_leaves_nothing",

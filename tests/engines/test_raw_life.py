@@ -214,3 +214,7 @@ async def test_what_needs_a_helper_is_refused_with_one_process_and_runs_with_two
     assert two.state == "running"
     three = await raw.create(spec("three", limits={"pids": 1}, command=["sleep", "1000"]), "")
     assert three.state == "running" and os.path.exists(f"/proc/{three.pid}")
+    with pytest.raises(errors.InvalidInput) as refused:
+        await raw.update_limits(two.id, {"pids": 1})
+    assert "pids to 2" in refused.value.hint
+    assert raw.read_limits(two.id)["pids"].kernel == 2
