@@ -70,13 +70,16 @@ class Instance:
         return set(os.listdir(self.home.data / "sandboxes"))
 
     def groups(self) -> set[str]:
-        """The sandboxes that have one, the spares left out."""
+        """The control groups of sandboxes, by id, and "group.NAME" of groups; the spares left out."""
         return {name.rpartition("/")[2] for name in group_names(cgroups.choose(), self.home.tag)} - self.home.spares()
 
-    def links(self) -> list[str]:
-        """But those of the spares."""
+    def links(self) -> dict[str, set[str]]:
+        """The instance's bridges, the devices of rates out, and the sandboxes' links but those of spares."""
         spares = {f"tr{self.home.tag}-{spare[:6]}" for spare in self.home.spares()}
-        return [name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{self.home.tag}-") and name not in spares]
+        names = {name for name in os.listdir("/sys/class/net") if name.startswith(f"tr{self.home.tag}")}
+        bridges = {name for name in names if os.path.isdir(f"/sys/class/net/{name}/bridge")}
+        ifbs = {name for name in names if name.startswith(f"tr{self.home.tag}-i")}
+        return {"bridges": bridges, "ifbs": ifbs, "links": names - bridges - ifbs - spares}
 
     def processes(self) -> dict[int, str]:
         """Host pid → the sandbox in whose control group it stands ("" for none), of all that have an id of this instance's."""
@@ -96,8 +99,9 @@ class Instance:
                     yield int(entry)
 
     def _group_of(self, pid: int) -> str:
+        group = rf"/terrarium-{self.home.tag}/(?:group\.[^/]+/)?([0-9a-f]+)$"
         try:
-            found = re.search(rf"/terrarium-{self.home.tag}/([0-9a-f]+)", Path(f"/proc/{pid}/cgroup").read_text())
+            found = re.search(group, Path(f"/proc/{pid}/cgroup").read_text(), re.MULTILINE)
         except OSError:
             return ""
         return found[1] if found else ""
@@ -111,3 +115,7 @@ class Instance:
     def rules(self) -> str:
         command = ["nft", "--stateless", "list", "table", "inet", f"terrarium_{self.home.tag}"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def ports(self) -> set[int]:
+        """The host's ports that the rules lead to sandboxes."""
+        return {int(port) for port in re.findall(r"dport (\d+) dnat", self.rules())}

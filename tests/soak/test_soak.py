@@ -11,19 +11,20 @@ import os
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from containers_app import errors
 from containers_app.engines.base import Container, ExecResult
-from containers_app.spec import LimitReading, parse_container
+from containers_app.spec import LimitReading, NetworkSpec, parse_container
 from containers_app.worker import protocol
 from containers_app.worker.client import WorkerClient
 from tests.engines.conftest import Home, home  # noqa: F401  a fixture
 
 from .instance import Instance
 
-SECONDS, ACTORS, MOST = 40.0, 4, 12
+SECONDS, LONGEST, ACTORS, MOST = 40.0, 240.0, 4, 12  # a busy machine takes longer to try as much
 # What may be answered while others act and programs die. "internal" would be a defect, and so is anything else.
 EXPECTED = (errors.Conflict, errors.NotFound, errors.WorkerUnavailable, errors.KernelRefused, errors.InvalidInput)
 CAUSES = (
@@ -38,7 +39,7 @@ CAUSES = (
 )
 OPERATIONS = {
     "create": 6, "start": 3, "stop": 2, "kill": 2, "pause": 2, "resume": 3, "restart": 2, "exec": 6, "terminal": 3, "limits": 3,
-    "remove": 3, "read": 4,
+    "remove": 3, "read": 4, "network": 1, "group": 1, "clone": 1, "commit": 1,
 }  # fmt: skip
 
 
@@ -69,6 +70,8 @@ class Web:
             there = await self.containers()
             if name == "create" and len(there) < MOST:
                 await self.create(there)
+            elif name in ("network", "group"):
+                await (self.on_networks() if name == "network" else self.on_groups())
             elif there:
                 await self.on_one(name, self.choose.choice(there).id)
             self.done[name] += 1
@@ -89,8 +92,40 @@ class Web:
         fields = {"name": f"soak-{self.number}", "command": command, "namespaces": namespaces, "limits": limits}
         if choose.random() < 0.15:
             fields["time_offsets"] = {"boottime": 1000}
+        if namespaces["net"] == "bridge":
+            fields["network"] = choose.choice(["default", *(item["name"] for item in await self.networks())])
+            fields["ports"] = choose.choice(([], [{"container_port": 80}], [{"container_port": 53, "protocol": "udp"}]))
+            limits.update(choose.choice(({}, {"net_in": 10**6}, {"net_out": 10**6})))
+        if choose.random() < 0.3:
+            fields["group"] = choose.choice(("", *(item["name"] for item in await self.groups())))
+        policies = ["no", "no", {"policy": "on-failure", "retries": 2}] + ["always"] * ("sleep" in command)
+        fields["restart"] = choose.choice(policies)
         spec = parse_container({**fields, "start": choose.random() < 0.9})
         await self.client.call(protocol.CreateContainer(spec, "soak"), Container)
+
+    async def networks(self) -> list[dict[str, Any]]:
+        found = await self.client.call(protocol.ListNetworks(), list[dict[str, Any]])
+        return [item for item in found if item["engine"] == "raw"]
+
+    async def groups(self) -> list[dict[str, Any]]:
+        return await self.client.call(protocol.ListGroups(), list[dict[str, Any]])
+
+    async def on_networks(self) -> None:
+        named = [item["name"] for item in await self.networks() if item["name"] != "default"]
+        if len(named) < 3:
+            self.number += 1
+            spec = NetworkSpec(f"net-{self.number}", isolated=self.choose.random() < 0.5)
+            await self.client.call(protocol.CreateNetwork(spec, "soak"), object)
+        else:
+            await self.client.call(protocol.RemoveNetwork(self.choose.choice(named)), object)
+
+    async def on_groups(self) -> None:
+        named = [item["name"] for item in await self.groups()]
+        if len(named) < 3:
+            self.number += 1
+            await self.client.call(protocol.CreateGroup(f"group-{self.number}", "soak", {"memory": 256 << 20}), object)
+        else:
+            await self.client.call(protocol.RemoveGroup(self.choose.choice(named)), object)
 
     async def on_one(self, name: str, target: str) -> None:
         simple = {
@@ -116,6 +151,11 @@ class Web:
             changes = {"memory": self.choose.choice(("48M", None)), "pids": self.choose.choice((30, None)), "cpu": 0.7}
             parsed = {key: 48 << 20 if value == "48M" else value for key, value in changes.items()}
             await self.client.call(protocol.UpdateLimits(target, parsed), dict[str, LimitReading])
+        elif name in ("clone", "commit"):
+            self.number += 1
+            new = f"{name}-{self.number}"
+            copy = protocol.CloneContainer if name == "clone" else protocol.CommitContainer
+            await self.client.call(copy(target, new, "soak"), object)
         elif name == "read":
             await self.client.call(protocol.ReadProcesses(target), object)
             await self.client.call(protocol.ReadGraph(), object)
@@ -131,28 +171,41 @@ async def kill_at_random(instance: Instance, web: Web, choose: random.Random, ki
         killed.update(who)
 
 
+def inodes_agree(one: Container) -> bool:
+    """What the list says of its namespaces, and what the kernel does."""
+    with contextlib.suppress(OSError):
+        return all(os.stat(f"/proc/{one.pid}/ns/{kind}").st_ino == shown.inode for kind, shown in one.namespaces.items())
+    return False
+
+
 async def agree(instance: Instance, web: Web) -> None:
     """List, kernel and disk say the same; what is on its way out has a few seconds."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         found = await web.containers()
         running = {container.id: container for container in found if container.state in ("running", "paused")}
         bridged = [container for container in running.values() if container.namespaces["net"].mode == "bridge"]
-        processes = instance.processes()
+        processes, links = instance.processes(), instance.links()
+        groups = {f"group.{item['name']}" for item in await web.groups()}
         differences = {
             "disk": instance.on_disk() ^ {container.id for container in found},
-            "groups": instance.groups() ^ set(running),
+            "groups": (instance.groups() - groups) ^ set(running),
             "processes without a sandbox": {pid: group for pid, group in processes.items() if group not in running},
             "sandboxes without a process": {one.id for one in running.values() if processes.get(one.pid) != one.id},
             "mounts": instance.mounts(),
-            "links": abs(len(instance.links()) - len(bridged)),
+            "links": abs(len(links["links"]) - len(bridged)),
+            "bridges": links["bridges"] ^ {item["bridge"] for item in await web.networks()},
+            "rates out": abs(len(links["ifbs"]) - sum(one.limits["net_out"].requested is not None for one in bridged)),
+            "ports": instance.ports() ^ {port.host_port for one in bridged for port in one.ports},
+            "namespaces": {one.name for one in running.values() if not inodes_agree(one)},
             "states": {one.name: one.state for one in found if one.state == "unknown"},
             "endings": {one.name for one in found if one.state == "exited" and not one.reason},
         }
         left = {name: what for name, what in differences.items() if what}
         if not left:
             return
-        assert time.monotonic() < deadline, left
+        told = [(one.id, one.name, one.pid, one.state, one.reason, processes.get(one.pid)) for one in found]
+        assert time.monotonic() < deadline, (left, told)
         await asyncio.sleep(0.1)
 
 
@@ -171,10 +224,14 @@ async def test_after_hundreds_of_operations_and_dozens_of_kills_list_kernel_and_
         await wait_for_worker(web)
         rules = instance.rules()
         assert rules
-        end = time.monotonic() + SECONDS
+        start = time.monotonic()
+
+        def enough() -> bool:
+            tried = web.done.total() > 200 and killed["keeper"] > 5 and killed["worker"] > 5
+            return time.monotonic() > start + (SECONDS if tried else LONGEST)
 
         async def actor() -> None:
-            while time.monotonic() < end:
+            while not enough():
                 await web.act()
 
         killer = asyncio.create_task(kill_at_random(instance, web, choose, killed))
@@ -188,6 +245,12 @@ async def test_after_hundreds_of_operations_and_dozens_of_kills_list_kernel_and_
         assert "Traceback" not in instance.log(), instance.log()[-3000:]
         for container in await web.containers():
             await web.client.call(protocol.RemoveContainer(container.id, force=True), object)
+        await agree(instance, web)
+        for item in await web.networks():
+            if item["name"] != "default":
+                await web.client.call(protocol.RemoveNetwork(item["name"]), object)
+        for item in await web.groups():
+            await web.client.call(protocol.RemoveGroup(item["name"]), object)
         await agree(instance, web)
         assert (instance.on_disk(), instance.groups(), instance.rules()) == (set(), set(), rules)
         assert home.keeper is not None
