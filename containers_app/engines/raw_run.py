@@ -162,6 +162,7 @@ class Runner:
         async with self._starting(sandbox, run, []):
             with spare.socket:
                 self._cgroups.update(sandbox.paths, record.requested)
+                self.wire.shape(record, record.requested)
                 make_files()
                 self._store.save(record)
                 _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
