@@ -116,10 +116,13 @@ class Wire:
                 await self.assert_rules()
             except Exception:  # whatever it is: somebody waits for the end of this sandbox
                 log.exception("the rules of the ports of %s", record.spec.name)
-        if record.link_index:
-            shaping.forget(self._tag, record.link_index)
-        elif self.shape_of(record) is not None:  # its launch failed, nobody knows where
-            shaping.forget_orphans(self._tag, subnets.read_links())
+        try:
+            if record.link_index:
+                shaping.forget(self._tag, record.link_index)
+            elif self.shape_of(record) is not None:  # its launch failed, nobody knows where
+                shaping.forget_orphans(self._tag, subnets.read_links())
+        except OSError:  # it goes at the next start
+            log.exception("the ifb of %s", record.spec.name)
         record.link_index = 0
 
     # ── rates ────────────────────────────────────────────────────────────────────────────────────────────────────────
