@@ -120,11 +120,11 @@ async def test_without_rlimits_they_are_the_keepers(raw: RawEngine) -> None:
 async def test_a_hard_limit_above_the_keepers_is_raised_or_refused_in_words(raw: RawEngine) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 1
     if _may_raise():
-        box = await raw.create(spec(rlimits={"nofile": {"soft": 10, "hard": hard}}), "")
-        assert resource.prlimit(box.pid, resource.RLIMIT_NOFILE) == (10, hard)
+        box = await raw.create(spec(rlimits={"nofile": {"soft": 64, "hard": hard}}), "")
+        assert resource.prlimit(box.pid, resource.RLIMIT_NOFILE) == (64, hard)
         return
     with pytest.raises(errors.KernelRefused) as refused:
-        await raw.create(spec(rlimits={"nofile": {"soft": 10, "hard": hard}}), "")
+        await raw.create(spec(rlimits={"nofile": {"soft": 64, "hard": hard}}), "")
     assert (
         "CAP_SYS_RESOURCE" in refused.value.message
         and "nofile" in refused.value.message
