@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -245,12 +245,14 @@ class RoutedCgroups:
             found["pids"] = min(most)
         return found
 
-    def read(self, paths: Paths) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
-        """Every limit of control groups → (kernel's value, effective value). NotFound when the group is gone."""
+    def read(self, paths: Paths, only: Collection[str] | None = None) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
+        """Every limit of control groups, or ``only`` these → (kernel's value, effective value). NotFound: the group is gone."""
         if not any(map(os.path.isdir, dict.fromkeys(paths.values()))):
             raise files.gone()
         found: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
         for limit, controller in self._controllers.items():
+            if only is not None and limit not in only:
+                continue
             directory = paths.get(controller)
             if directory is None or controller not in self._routes:
                 found[limit] = (None, None)
@@ -260,6 +262,11 @@ class RoutedCgroups:
             own = backend.kernel_value(limit, directory)
             found[limit] = (own, backend.effective_value(limit, own, ancestors))
         return found
+
+    def touched_by(self, changes: Collection[str]) -> frozenset[str]:
+        """Limits that ``changes`` may touch: all of the same controllers, for swap is counted with memory."""
+        controllers = {self._controllers[limit] for limit in changes if limit in self._controllers}
+        return frozenset(limit for limit, controller in self._controllers.items() if controller in controllers)
 
     def inherited_cpus(self, paths: Paths) -> str | None:
         """The kernel's value of a group whose CPUs nobody has limited."""
