@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -186,7 +187,7 @@ class LiveSocket:
             return False
         if now.audience != self._visitor.audience:
             self._reset = "containers" in self._topics
-        self._visitor = now
+        self._visitor = replace(now, address=self._visitor.address)
         return True
 
     async def _send_all(self) -> None:
