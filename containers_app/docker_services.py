@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from . import mirror
+from .audits import audit
 from .errors import PermissionDenied
-from .services import audit, get_container, target_of
+from .services import get_container, target_of
 from .visitors import Visitor
 from .worker import protocol
 from .worker.protocol import Command, Prunable, Volume

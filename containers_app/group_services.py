@@ -7,8 +7,9 @@ import re
 import msgspec
 
 from . import mirror
+from .audits import audit, audit_limits
 from .errors import NotFound
-from .services import audit, may_see_owner
+from .services import may_see_owner
 from .spec import LimitChanges, LimitReading
 from .visitors import Visitor
 from .worker import protocol
@@ -55,6 +56,5 @@ async def read_group_limits(visitor: Visitor, name: str) -> dict[str, LimitReadi
 async def update_group_limits(visitor: Visitor, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
     await get_group(visitor, name)
     readings = await mirror.current().client.call(protocol.UpdateGroupLimits(name, changes), dict[str, LimitReading])
-    detail = ", ".join(f"{limit} {'none' if value is None else value}" for limit, value in changes.items())
-    await audit(visitor, "update group limits", name, detail)
+    audit_limits(visitor, "update group limits", name, changes)
     return readings

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from . import mirror
+from .audits import audit
 from .errors import InvalidInput, NotFound, PermissionDenied
-from .services import audit, get_container, may_see_owner, target_of
+from .services import get_container, may_see_owner, target_of
 from .spec import ImportSpec, check_image_name
 from .visitors import Visitor
 from .worker import protocol

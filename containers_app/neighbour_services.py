@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from . import mirror
+from .audits import audit
 from .errors import TerrariumError
-from .services import audit, get_container, may_see_owner, restart_container, target_of
+from .services import get_container, may_see_owner, restart_container, target_of
 from .visitors import Visitor
 from .worker import protocol
 from .worker.protocol import Dependent

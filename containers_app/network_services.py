@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from . import mirror
-from .services import audit, may_see_owner, staff_only
+from .audits import audit
+from .services import may_see_owner, staff_only
 from .spec import NetworkSpec
 from .visitors import Visitor
 from .worker import protocol

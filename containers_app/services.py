@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from . import database, mirror
+from . import mirror
+from .audits import audit, audit_limits
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from .models import AuditEntry
 from .spec import ENGINE_NAME, STATES, Changes, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
 from .visitors import Visitor
 from .worker import protocol
@@ -108,13 +108,6 @@ def _not_found(reference: str) -> NotFound:
 def staff_only(visitor: Visitor, what: str) -> None:
     if not visitor.is_staff:
         raise PermissionDenied(f"{what} is for staff.", hint="Ask an administrator.")
-
-
-async def audit(visitor: Visitor, action: str, target: str, detail: str = "") -> None:
-    await database.run(
-        AuditEntry.objects.create, user_id=visitor.user_id or None, username=visitor.username, action=action,
-        target=target[:200], detail=detail[:1000], address=visitor.address,
-    )  # fmt: skip
 
 
 async def ask(command: Command, result: type[T]) -> T:
@@ -302,30 +295,32 @@ async def remove_container(visitor: Visitor, reference: str, force: bool = False
 
 async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
     container = await get_container(visitor, reference, to="operate")
-    detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in changes.items())
-    return await _change_limits(visitor, "update limits", container, protocol.UpdateLimits(container.id, changes), detail)
+    readings = await _change_limits(container, protocol.UpdateLimits(container.id, changes))
+    audit_limits(visitor, "update limits", target_of(container), changes)
+    return readings
 
 
 async def put_back_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
     """What somebody has changed in the kernel becomes what was requested again; all of it when ``names`` is ()."""
     container = await get_container(visitor, reference, to="operate")
-    return await _change_limits(visitor, "put limits back", container, protocol.PutBackLimits(container.id, names), *names)
+    readings = await _change_limits(container, protocol.PutBackLimits(container.id, names))
+    await audit(visitor, "put limits back", target_of(container), ", ".join(names))
+    return readings
 
 
 async def accept_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
     """What somebody has changed in the kernel counts as requested; all of it when ``names`` is ()."""
     container = await get_container(visitor, reference, to="operate")
-    return await _change_limits(visitor, "accept limits", container, protocol.AcceptLimits(container.id, names), *names)
+    readings = await _change_limits(container, protocol.AcceptLimits(container.id, names))
+    await audit(visitor, "accept limits", target_of(container), ", ".join(names))
+    return readings
 
 
-async def _change_limits(
-    visitor: Visitor, action: str, container: Container, command: Command, *detail: str
-) -> dict[str, LimitReading]:
+async def _change_limits(container: Container, command: Command) -> dict[str, LimitReading]:
     known = mirror.current()
     before = known.changes(container.id)
     readings = await ask(command, dict[str, LimitReading])
     await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
-    await audit(visitor, action, target_of(container), ", ".join(detail))
     return readings
 
 

@@ -13,7 +13,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from . import database, services
+from . import audits, database, services
 from .errors import Conflict, InvalidInput, NotFound, TerrariumError
 from .models import LimitPreset, Template
 from .spec import parse_container, parse_limits
@@ -61,27 +61,27 @@ async def list_presets(visitor: Visitor) -> list[PresetView]:
 async def save_template(visitor: Visitor, name: str, description: str, spec: dict[str, Any]) -> TemplateView:
     services.staff_only(visitor, "Keeping templates")
     await database.run(_add, Template(name=name, description=description, spec=spec))
-    await services.audit(visitor, "save template", name)
+    await audits.audit(visitor, "save template", name)
     return TemplateView(name, description, spec)
 
 
 async def save_preset(visitor: Visitor, name: str, description: str, limits: dict[str, Any]) -> PresetView:
     services.staff_only(visitor, "Keeping presets")
     await database.run(_add, LimitPreset(name=name, description=description, limits=limits))
-    await services.audit(visitor, "save preset", name)
+    await audits.audit(visitor, "save preset", name)
     return PresetView(name, description, limits)
 
 
 async def remove_template(visitor: Visitor, name: str) -> None:
     services.staff_only(visitor, "Removing templates")
     await database.run(_remove, Template, name)
-    await services.audit(visitor, "remove template", name)
+    await audits.audit(visitor, "remove template", name)
 
 
 async def remove_preset(visitor: Visitor, name: str) -> None:
     services.staff_only(visitor, "Removing presets")
     await database.run(_remove, LimitPreset, name)
-    await services.audit(visitor, "remove preset", name)
+    await audits.audit(visitor, "remove preset", name)
 
 
 def _add(row: models.Model) -> None:
@@ -134,7 +134,9 @@ async def apply_preset(visitor: Visitor, name: str, references: tuple[str, ...])
         readings = await services.update_limits(visitor, reference, changes)
         return ", ".join(f"{limit} {'none' if (kernel := readings[limit].kernel) is None else kernel}" for limit in changes)
 
-    return await _each(references, apply)
+    outcomes = await _each(references, apply)
+    await audits.settle()  # nobody drags a preset
+    return outcomes
 
 
 ACTS = {

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from . import mirror
+from .audits import audit
 from .errors import InvalidInput, PermissionDenied
-from .services import audit, get_container, target_of
+from .services import get_container, target_of
 from .spec import check_argv
 from .visitors import Visitor
 from .worker import protocol, terminals

@@ -72,6 +72,7 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
+        "CONN_MAX_AGE": None,  # opening one costs more than what we ask of it
         "NAME": TERRARIUM_WEB_DIR / "db.sqlite3" if TERRARIUM_WEB_DIR else ":memory:",
         "OPTIONS": {
             "timeout": 10,  # seconds that a writer waits for another

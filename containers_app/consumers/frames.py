@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from .. import mirror, services
+from ..errors import TerrariumError
+from ..spec import LimitReading
 from ..visitors import Visitor
 from ..worker.protocol import Container, Event, Job, Stats, StatsFrame
 
@@ -43,6 +45,15 @@ def _encoded(message: Any, visitor: Visitor) -> str:
 
 def hello(visitor: Visitor, node: str) -> str:
     return _text({"type": "hello", "node": node, "user": visitor.username})
+
+
+def reply(request: int, limits: dict[str, LimitReading]) -> str:
+    return _text({"type": "reply", "request": request, "limits": limits})
+
+
+def refusal(request: int, error: TerrariumError) -> str:
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return _text({"type": "reply", "request": request, "error": told})
 
 
 def worker(up: bool) -> str:

@@ -15,12 +15,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from .. import mirror, visitors
+from .. import mirror, services, visitors
+from ..errors import TerrariumError
+from ..spec import parse_limits
 from ..visitors import Visitor
 from ..worker.client import LinkChanged
 from ..worker.protocol import TOPICS, ContainersChanged, Event, Job, StatsFrame
@@ -42,7 +45,15 @@ class _Subscribe(msgspec.Struct, tag="subscribe", frozen=True):
     topics: tuple[str, ...] = ()
 
 
-_decoder = msgspec.json.Decoder(_Subscribe)
+class _UpdateLimits(msgspec.Struct, tag="update_limits", frozen=True):
+    """As PATCH /containers/{id}/limits, without its request line: a slider under somebody's hand. Answered with a "reply"."""
+
+    request: int  # the sender's own number, which the reply has too
+    id: str
+    limits: dict[str, Any]
+
+
+_decoder = msgspec.json.Decoder(_Subscribe | _UpdateLimits)
 
 
 async def live(scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,8 +96,9 @@ class LiveSocket:
         try:
             await self._frame(frames.hello(self._visitor, settings.TERRARIUM_NODE))
             while (message := await receive())["type"] == "websocket.receive":
-                if not self._subscribe(message.get("text") or ""):
-                    await self._send({"type": "websocket.close", "code": BAD_MESSAGE})
+                code = await self._serve(message.get("text") or "")
+                if code:
+                    await self._send({"type": "websocket.close", "code": code})
                     break
         finally:
             self._mirror.leave(self._told)
@@ -95,12 +107,28 @@ class LiveSocket:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 
-    def _subscribe(self, text: str) -> bool:
-        """The topics replace those asked for before; "containers" begins with all of them. False for what is no message."""
+    async def _serve(self, text: str) -> int:
+        """One message; 0, or the code to close with. The next one waits, so that the last of a slider's values is the last."""
         try:
-            wanted = frozenset(_decoder.decode(text).topics)
+            message = _decoder.decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            return False
+            return BAD_MESSAGE
+        if isinstance(message, _Subscribe):
+            return 0 if self._subscribe(frozenset(message.topics)) else BAD_MESSAGE
+        if not await self._still_admitted():
+            return LOGGED_OUT
+        await self._frame(await self._update_limits(message))
+        return 0
+
+    async def _update_limits(self, message: _UpdateLimits) -> str:
+        try:
+            readings = await services.update_limits(self._visitor, message.id, parse_limits(message.limits))
+        except TerrariumError as error:
+            return frames.refusal(message.request, error)
+        return frames.reply(message.request, {name: readings[name] for name in message.limits})
+
+    def _subscribe(self, wanted: frozenset[str]) -> bool:
+        """The topics replace those asked for before; "containers" begins with all of them. False for what is no topic."""
         if not wanted <= set(TOPICS):
             return False
         new, self._topics = wanted - self._topics, wanted
@@ -159,7 +187,7 @@ class LiveSocket:
             return False
         if now.audience != self._visitor.audience:
             self._reset = "containers" in self._topics
-        self._visitor = now
+        self._visitor = replace(now, address=self._visitor.address)
         return True
 
     async def _send_all(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..errors import InvalidInput
 from ..kernel.cgroups import Cgroups, values
@@ -13,17 +13,25 @@ NOTHING: Mapping[str, str] = {}
 
 
 def readings(
-    requested: Values, paths: Mapping[str, str], cgroups: Cgroups, rates: Values = NOTHING, locked: Mapping[str, str] = NOTHING
+    requested: Values,
+    paths: Mapping[str, str],
+    cgroups: Cgroups,
+    rates: Values = NOTHING,
+    locked: Mapping[str, str] = NOTHING,
+    only: Collection[str] | None = None,
 ) -> dict[str, LimitReading]:
     """Without ``paths`` there is no kernel's word. NotFound when the control group has gone.
 
     ``rates`` are the kernel's of its link; ``locked`` says of this container what ``cgroups`` says of the host.
+    ``only`` these limits; None is all.
     """
-    kernel = cgroups.read(paths) if paths else {}
+    kernel = cgroups.read(paths, only) if paths else {}
     kernel |= {name: (rate, rate) for name, rate in rates.items()}
     locked, maximums, parts = {**cgroups.locked(), **locked}, cgroups.maximums(), cgroups.parts()
     found = {}
     for name, row in LIMITS.items():
+        if only is not None and name not in only:
+            continue
         now, effective = kernel.get(name, (None, None))
         asked, reason = requested.get(name), locked.get(name, "")
         drift = name in kernel and not reason and not values.same(name, asked, now)

@@ -290,8 +290,9 @@ class RawEngine(Actions):
 
     def look_again(self, container_id: str) -> None:
         sandbox = self._find(container_id)
+        sandbox.cached = None
         if not sandbox.lock.locked():  # else it is we who change it, and who look afterwards
-            self._touch(sandbox)
+            self._changed(sandbox.record.id)
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         async with self._held(container_id) as sandbox:
@@ -302,9 +303,10 @@ class RawEngine(Actions):
                 await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)
             sandbox.record.requested = merge_limits(sandbox.record.requested, changes)
             self._store.save(sandbox.record)
-        limits = self.read_limits(container_id)
-        if sandbox.cached is not None:  # nothing else has changed: read the kernel once, not twice
-            sandbox.cached = msgspec.structs.replace(sandbox.cached, limits=limits)
+        seen = self.get(container_id)  # before this change: what it has not touched need not be read again
+        paths = sandbox.paths if sandbox.record.phase == "running" else {}
+        limits = raw_view.read_changed_limits(sandbox.record, paths, self._cgroups, self._tag, seen.limits, changes)
+        sandbox.cached = msgspec.structs.replace(seen, limits=limits)
         self._changed(sandbox.record.id)
         return limits
 

@@ -158,6 +158,9 @@ class Wire:
 
     def update(self, record: Record, changes: LimitChanges, groups: Callable[[], None]) -> None:
         """The rates, then the control groups' limits by ``groups``: all or nothing. In a thread."""
+        if not any(name in changes for name in NET_LIMITS):
+            groups()
+            return
         before = shaping.read_rates(self._tag, record.attachment.link) if record.attachment is not None else {}
         self.shape(record, changes)
         try:

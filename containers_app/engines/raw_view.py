@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Collection
 from typing import Any
 
 from ..errors import NotFound
@@ -135,6 +136,17 @@ def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: st
     with contextlib.suppress(NotFound):
         return readings(requested, paths, cgroups, read_rates(record, tag) if paths else {}, locked)
     return readings(requested, {}, cgroups, locked=locked)
+
+
+def read_changed_limits(
+    record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str, before: dict[str, LimitReading], changes: Collection[str]
+) -> dict[str, LimitReading]:
+    """``before`` with what a change of these limits can have touched read anew: a quarter of the files."""
+    only = cgroups.touched_by(changes) | set(changes)
+    rates = read_rates(record, tag) if paths and not only.isdisjoint(NET_LIMITS) else {}
+    with contextlib.suppress(NotFound):
+        return before | readings(dict(record.requested), paths, cgroups, rates, without_link(record), only)
+    return read_limits(record, {}, cgroups, tag)
 
 
 def read_rates(record: Record, tag: str) -> dict[str, int | None]:

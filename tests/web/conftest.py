@@ -17,7 +17,7 @@ from django.core.cache import cache
 from django.db import connections
 from django.test import AsyncClient
 
-from containers_app import mirror, visitors
+from containers_app import audits, mirror, visitors
 from containers_app.engines.policy import Peers, Policy
 from containers_app.models import ApiToken, User
 from containers_app.routing import websockets
@@ -42,6 +42,7 @@ def fresh(settings: Any, transactional_db: None) -> Iterator[None]:
     cache.clear()
     visitors.forget()
     yield
+    audits.write_rest()
     cache.clear()
     visitors.forget()
 

@@ -203,3 +203,54 @@ async def test_a_browser_that_does_not_keep_up_gets_the_newest_only(browser, sta
     assert len(json.loads(sent[1]["text"])["items"]) == 50
     arrived.put_nowait({"type": "websocket.disconnect", "code": 1000})
     await running
+
+
+async def test_a_limit_is_changed_over_the_socket_and_answered_with_the_kernels_word(browser, staff, worker):
+    container = worker.engine.add("web-1")
+    socket = await opened(browser, "staff")
+    for request, pids in ((1, 7), (2, 9)):
+        await socket.send_json_to({"type": "update_limits", "request": request, "id": container.id, "limits": {"pids": pids}})
+        answer = await until(socket, "reply")
+        assert answer["request"] == request
+        assert list(answer["limits"]) == ["pids"] and answer["limits"]["pids"]["requested"] == pids
+    assert worker.engine.read_limits(container.id)["pids"].requested == 9
+    await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"pids": -1}, {"pids": "nan"}, {"pids": "1e400"}, {"pids": "٣"}, {"nonsense": 1}, {"memory": {"vda": 1}}],
+)
+async def test_a_hostile_value_over_the_socket_is_refused_and_the_socket_goes_on(browser, staff, worker, limits):
+    container = worker.engine.add("web-1")
+    socket = await opened(browser, "staff")
+    await socket.send_json_to({"type": "update_limits", "request": 1, "id": container.id, "limits": limits})
+    assert set((await until(socket, "reply"))["error"]) == {"code", "message", "hint"}
+    assert not worker.engine.read_limits(container.id)
+    await socket.send_json_to({"type": "update_limits", "request": 2, "id": container.id, "limits": {"pids": 5}})
+    assert (await until(socket, "reply"))["limits"]["pids"]["requested"] == 5
+    await socket.disconnect()
+
+
+async def test_nobody_changes_what_is_not_theirs_over_the_socket(browser, olga, worker):
+    other = worker.engine.add("staffs", owner="staff")
+    mine = worker.engine.add("olgas", owner="olga")
+    socket = await opened(browser, "olga")
+    await socket.send_json_to({"type": "update_limits", "request": 1, "id": other.id, "limits": {"pids": 5}})
+    assert (await until(socket, "reply"))["error"]["code"] == "not_found"
+    await socket.send_json_to({"type": "update_limits", "request": 2, "id": mine.id, "limits": {"pids": 5}})
+    assert "limits" in await until(socket, "reply")
+    assert not worker.engine.read_limits(other.id)
+    await socket.disconnect()
+
+
+async def test_a_visit_that_has_ended_changes_nothing_over_the_socket(browser, staff, worker):
+    container = worker.engine.add("web-1")
+    socket = await opened(browser, "staff")
+    await staff.adelete()
+    visitors.forget()
+    await socket.send_json_to({"type": "update_limits", "request": 1, "id": container.id, "limits": {"pids": 5}})
+    while (message := await socket.receive_output(timeout=3))["type"] != "websocket.close":
+        assert "reply" not in message.get("text", "")
+    assert message["code"] == 4401
+    assert not worker.engine.read_limits(container.id)

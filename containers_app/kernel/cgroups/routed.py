@@ -10,14 +10,16 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
 
 from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
 from ...spec import LIMITS, NET_LIMITS, LimitValue
-from . import files, limit_events, parts, v1, v2, values
+from . import files, limit_events, parts, v1, v2
 from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
+from .maximums import read_maximums
+from .writing import write_all
 
 V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "blkio", "hugetlb", "pids", "freezer", "devices")
 V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "hugetlb", "pids")
@@ -213,7 +215,7 @@ class RoutedCgroups:
 
     def maximums(self) -> dict[str, float]:
         """The host's own size, as the end of each slider. Swap is missing where the host has none."""
-        return dict(self._remembered("maximums", self._read_maximums))
+        return dict(self._remembered("maximums", lambda: read_maximums(self._proc)))
 
     def _remembered(self, what: str, read: Callable[[], dict[str, T]]) -> dict[str, T]:
         """The host changes rarely (hot-plug, swapon), and a list of containers asks for each of them."""
@@ -224,33 +226,14 @@ class RoutedCgroups:
             self._facts[what] = now, found
         return found
 
-    def _read_maximums(self) -> dict[str, float]:
-        memory: dict[str, int] = {}
-        for line in (files.read_or_none(self._proc + "/meminfo") or b"").decode().splitlines():
-            name, _, rest = line.partition(":")
-            if name in ("MemTotal", "SwapTotal"):
-                memory[name] = int(rest.split()[0]) * 1024
-        online = values.cpu_list((files.read_or_none("/sys/devices/system/cpu/online") or b"0").decode())
-        most = [
-            int(data)
-            for name in ("pid_max", "threads-max")
-            if (data := files.read_or_none(f"{self._proc}/sys/kernel/{name}")) is not None
-        ]
-        found: dict[str, float] = {"cpu": len(online), "cpu_weight": 10_000, "cpuset": max(online)}
-        if total := memory.get("MemTotal"):
-            found |= {"memory": total, "memory_high": total, "memory_low": total}
-        if swap := memory.get("SwapTotal"):
-            found["swap"] = swap
-        if most:
-            found["pids"] = min(most)
-        return found
-
-    def read(self, paths: Paths) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
-        """Every limit of control groups → (kernel's value, effective value). NotFound when the group is gone."""
+    def read(self, paths: Paths, only: Collection[str] | None = None) -> dict[str, tuple[LimitValue | None, LimitValue | None]]:
+        """Every limit of control groups, or ``only`` these → (kernel's value, effective value). NotFound: the group is gone."""
         if not any(map(os.path.isdir, dict.fromkeys(paths.values()))):
             raise files.gone()
         found: dict[str, tuple[LimitValue | None, LimitValue | None]] = {}
         for limit, controller in self._controllers.items():
+            if only is not None and limit not in only:
+                continue
             directory = paths.get(controller)
             if directory is None or controller not in self._routes:
                 found[limit] = (None, None)
@@ -260,6 +243,11 @@ class RoutedCgroups:
             own = backend.kernel_value(limit, directory)
             found[limit] = (own, backend.effective_value(limit, own, ancestors))
         return found
+
+    def touched_by(self, changes: Collection[str]) -> frozenset[str]:
+        """Limits that ``changes`` may touch: all of the same controllers, for swap is counted with memory."""
+        controllers = {self._controllers[limit] for limit in changes if limit in self._controllers}
+        return frozenset(limit for limit, controller in self._controllers.items() if controller in controllers)
 
     def inherited_cpus(self, paths: Paths) -> str | None:
         """The kernel's value of a group whose CPUs nobody has limited."""
@@ -327,23 +315,7 @@ class RoutedCgroups:
         return reason
 
     def _write(self, plan: list[Write]) -> None:
-        done: list[Write] = []
-        for write in plan:
-            try:
-                files.write(write.path, write.value)
-            except OSError as error:
-                self._put_back(done)
-                raise self._backend(self._controllers[write.limit]).explain(write, error) from None
-            done.append(write)
-
-    def _put_back(self, done: list[Write]) -> None:
-        """In the opposite order. A group that is gone meanwhile needs nothing back."""
-        for write in reversed(done):
-            if write.before or write.limit == "cpuset":
-                try:
-                    files.write(write.path, write.before)
-                except OSError:
-                    continue
+        write_all(plan, lambda write, error: self._backend(self._controllers[write.limit]).explain(write, error))
 
     # -- processes -----------------------------------------------------------------------------------------------
 

@@ -94,7 +94,8 @@ def test_a_program_copies_no_faster_than_its_rate(cgroups, group, disk, spawn, m
 
 def test_a_program_makes_no_more_operations_than_allowed(cgroups, group, disk, spawn):
     paths = cgroups.create(group, {"io_read_ops": {disk: 50}})
-    assert 100 / seconds(spawn, paths, f"/dev/{disk}", "read", 4096, 100) < 50 * 1.1
+    took = seconds(spawn, paths, f"/dev/{disk}", "read", 4096, 300)  # the first moment's are let through: a tenth of a second's
+    assert 300 / took < 50 * 1.1
 
 
 def test_the_weight_of_a_disk_waits_for_a_scheduler_that_has_weights(cgroups, group, disk):

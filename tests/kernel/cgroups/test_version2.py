@@ -8,7 +8,7 @@ import pytest
 
 from containers_app.errors import InvalidInput, KernelRefused, NotFound, Unsupported
 from containers_app.kernel.cgroups import choose, files
-from containers_app.spec import LIMITS
+from containers_app.spec import LIMITS, NET_LIMITS
 
 MEGABYTE = 1 << 20
 
@@ -149,7 +149,7 @@ def test_a_controller_that_is_not_handed_down_is_named_with_the_remedy(tree):
 
 def test_a_host_without_some_controllers_locks_their_limits(tmp_path):
     locked = Tree(tmp_path, controllers="cpu pids").cgroups.locked()
-    assert set(LIMITS) - set(locked) == {"cpu", "cpu_weight", "pids"}
+    assert set(LIMITS) - set(locked) == {"cpu", "cpu_weight", "pids", *NET_LIMITS}
     assert locked["memory"] == "The memory controller of control groups is not available on this host."
 
 
