@@ -180,12 +180,15 @@ def ask(message: bytes) -> bytes:
                 answer = told
 
 
-def dump(kind: int, family: int = socket.AF_INET) -> Iterator[tuple[bytes, dict[int, bytes]]]:
-    """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes."""
+def dump(kind: int, family: int = socket.AF_INET, more: bytes = b"") -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes.
+
+    ``more`` are attributes of the question.
+    """
     size = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12}[kind]
     family = socket.AF_UNSPEC if kind == RTM_GETLINK else family
     with _open() as netlink:
-        netlink.send(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family)))
+        netlink.send(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family) + more))
         while True:
             for message in split(netlink.recv(1 << 18)):
                 answer = struct.unpack_from("=H", message, 4)[0]
