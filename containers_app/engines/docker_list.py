@@ -209,13 +209,13 @@ class DockerList:
             return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
         asked |= docker_limits.still_asked(kept.values, kept.signature == docker_limits.signature(host))
         seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
-        if seen.container.pid and seen.container.started_at != kept.started_at:
-            if wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update):
-                try:
-                    self._cgroups.update(seen.container.cgroups, wrong)
-                except TerrariumError as error:
-                    _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
-                seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        anew = bool(seen.container.pid) and seen.container.started_at != kept.started_at
+        if anew and (wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update)):
+            try:
+                self._cgroups.update(seen.container.cgroups, wrong)
+            except TerrariumError as error:
+                _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
+            seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
         started = seen.container.started_at if seen.container.pid else kept.started_at
         links = self.rated_links(container_id, kept.values)
         self.kept.amend(container_id, kept, msgspec.structs.replace(kept, started_at=started, links=links))
