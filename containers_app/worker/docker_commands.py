@@ -114,13 +114,14 @@ async def disconnect_container(worker: Worker, command: protocol.DisconnectConta
     await engine.network_store.disconnect(command.network, engine.get(command.id).id)
 
 
-async def list_volumes(worker: Worker, _: protocol.ListVolumes) -> list[dict[str, Any]]:
+async def list_volumes(worker: Worker, command: protocol.ListVolumes) -> list[dict[str, Any]]:
     """Of every engine that has some and answers."""
     found: list[dict[str, Any]] = []
     for status in worker.registry.statuses():
         engine = worker.registry.engines[status.name]
         if status.available and isinstance(engine, DockerEngine):
-            found += [{"engine": status.name} | msgspec.to_builtins(volume) for volume in await engine.volume_store.all()]
+            volumes = await engine.volume_store.all(command.sizes)
+            found += [{"engine": status.name} | msgspec.to_builtins(volume) for volume in volumes]
     return found
 
 
