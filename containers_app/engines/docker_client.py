@@ -106,6 +106,7 @@ class DockerClient:
             yield
         except TerrariumError as error:
             error.message = error.message.replace("Docker", self.product)
+            error.args = (error.message,)
             raise
 
     @property

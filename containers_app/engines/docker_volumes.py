@@ -20,7 +20,7 @@ class DockerVolumes:
     def __init__(self, client: DockerClient, must_be_up: Callable[[], None]) -> None:
         self._client, self._must_be_up = client, must_be_up
 
-    async def all(self, sizes: bool) -> list[Volume]:
+    async def all(self, sizes: bool = False) -> list[Volume]:
         """By name. With ``sizes`` the daemon counts the bytes of every file, which takes its time."""
         self._must_be_up()
         found, containers = await self._client.call(lambda sdk: (sdk.volumes(), sdk.containers(all=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,9 +149,10 @@ def test_a_volume_is_made_mounted_measured_and_tidied_up(stranger: Page, fresh: 
 
 def allow_registry(fresh: Fresh, registry: Registry) -> None:
     policy = fresh.panel.data / "policy.toml"
-    text = policy.read_text()
-    line = f'insecure_registries = ["{registry.address}"]\n'
-    policy.write_text(text.replace("[allow]\n", f"[allow]\n{line}", 1) if "[allow]\n" in text else f"{text}\n[allow]\n{line}")
+    line = f'insecure_registries = ["{registry.address}"]'
+    text, changed = re.subn(r"(?m)^insecure_registries = .*$", line, policy.read_text())
+    assert changed == 1
+    policy.write_text(text)
     fresh.panel.down()
     ran = deploy("up", *fresh.panel.place, "--port", str(fresh.panel.port), "--docker-host", fresh.panel.docker_host, "--detach")
     assert ran.returncode == 0, ran.stdout + ran.stderr + fresh.panel.log_tails()
