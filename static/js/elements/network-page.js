@@ -7,6 +7,7 @@ import { copyButton, emptyState, h, icon, pageData, setText } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
+import { inSubnet } from "../lib/subnets.js";
 import { debounce } from "../lib/timing.js";
 import { listen, store } from "../store.js";
 
@@ -94,7 +95,8 @@ class NetworkPage extends HTMLElement {
 
   /** From the live list, so that they come and go at once; who may not be seen is not there. */
   #members(network) {
-    return [...store.containers.values()].filter(isOn(network)).map((one) => ({ id: one.id, name: one.name, state: one.state, addresses: one.addresses ?? [] })).sort((a, b) => a.name.localeCompare(b.name));
+    const here = (address) => inSubnet(address, network.subnet) || inSubnet(address, network.subnet6);
+    return [...store.containers.values()].filter(isOn(network)).map((one) => ({ id: one.id, name: one.name, state: one.state, addresses: (one.addresses ?? []).filter(here) })).sort((a, b) => a.name.localeCompare(b.name));
   }
 
   #member(network, { id, name, state, addresses }, key) {
