@@ -16,9 +16,10 @@ export async function prune(kind, engine, { one, what }) {
       toast(`Nothing to tidy up at ${engine}: there is no ${one} ${what}.`, { tone: "info" });
       return false;
     }
-    const list = h("ul", { class: "code prunable", tabindex: "0", role: "region", "aria-label": "What would go", "data-testid": "prune-list" }, found.items.slice(0, SHOWN).map((name) => h("li", null, name.replace(/^sha256:(.{12}).*/, "$1"))));
+    const list = h("ul", null, found.items.slice(0, SHOWN).map((name) => h("li", null, name.replace(/^sha256:(.{12}).*/, "$1"))));
+    const shown = h("div", { class: "code prunable", tabindex: "0", role: "region", "aria-label": "What would go", "data-testid": "prune-list" }, list);
     const rest = found.items.length - SHOWN;
-    const details = [h("p", { "data-testid": "prune-sum" }, `${count} ${what}: ${format.bytes(found.bytes)}. There is no way back.`), list, rest > 0 ? h("p", { class: "quiet" }, `and ${rest} more`) : null];
+    const details = [h("p", { "data-testid": "prune-sum" }, `${count} ${what}: ${format.bytes(found.bytes)}. There is no way back.`), shown, rest > 0 ? h("p", { class: "quiet" }, `and ${rest} more`) : null];
     if (!(await ask(`Remove ${count} of ${engine}?`, details, "Remove"))) return false;
     const gone = await api.post(`/${kind}/prune`, { engine, preview: false });
     toast(`${format.plural(gone.items.length, one)} removed, ${format.bytes(gone.bytes)} freed.`);

@@ -260,8 +260,8 @@ class ContainerList extends HTMLElement {
   #drawCount(shown) {
     const total = this.#rows.size;
     const states = [...this.#rows.values()].map((row) => row.container.state);
-    const [running, paused] = ["running", "paused"].map((state) => states.filter((other) => other === state).length);
-    setText(this.count, shown === total ? `${running} running${paused ? ` · ${paused} paused` : ""} · ${total - running - paused} stopped` : `${shown} of ${plural(total, "container")} shown`);
+    const [running, paused, unknown] = ["running", "paused", "unknown"].map((state) => states.filter((other) => other === state).length);
+    setText(this.count, shown === total ? `${running} running${paused ? ` · ${paused} paused` : ""} · ${total - running - paused - unknown} stopped${unknown ? ` · ${unknown} not known` : ""}` : `${shown} of ${plural(total, "container")} shown`);
     this.grid.hidden = shown === 0;
     this.empty.hidden = shown > 0;
     if (shown > 0 || this.empty.dataset.total === String(total)) return;
@@ -282,7 +282,7 @@ class ContainerList extends HTMLElement {
   }
 
   #drawEngines(engines) {
-    const away = engines.filter((engine) => engine.name !== "raw" && !engine.available);
+    const away = engines.filter((engine) => engine.name !== "raw" && !engine.available && ![...store.containers.values()].some((container) => container.engine === engine.name)); // else the banner says it
     this.note.replaceChildren(...away.map((engine) => h("span", { "data-testid": "engine-away" }, `${engine.name === "docker" ? "Docker" : engine.name} is not running here; sandboxes work without it. ${engine.hint ?? ""} `)));
     this.away = new Set(away.map((engine) => engine.name));
   }
