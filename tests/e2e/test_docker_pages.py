@@ -209,7 +209,7 @@ def test_images_are_pulled_loaded_named_removed_by_force_and_tidied_up(
     expect(named(page, "image", "small:v1")).to_have_count(0)
     named(page, "image", "small:v2").get_by_test_id("image-remove").click()
     page.get_by_test_id("confirm-ok").click()
-    expect(page.get_by_test_id("image-refused")).to_contain_text("in use")
+    expect(page.get_by_test_id("image-refused")).to_contain_text("must force")
     page.get_by_test_id("confirm-ok").click()
     expect(named(page, "image", "small:v2")).to_have_count(0)
     daemon.docker("rm", "made-from-it")
