@@ -229,7 +229,7 @@ def test_a_daemon_that_dies_is_said_and_heals_without_a_reload(stranger: Page, f
     daemon.docker("run", "-d", "--name", "theirs", "busybox", "sleep", "1000")
     enter(page, fresh)
     theirs = row_of(page, "theirs")
-    expect(theirs).to_have_attribute("data-state", "running")
+    expect(theirs).to_have_attribute("data-state", "running", timeout=15_000)
     page.evaluate("window.notReloaded = true")
     daemon.kill()
     expect(page.get_by_test_id("banner-engine-docker")).to_contain_text("docker does not answer", timeout=15_000)
