@@ -121,14 +121,16 @@ class DockerImages:
     async def prune(self, preview: bool) -> Prunable:
         """Images without a name that no container uses: what an import or a build of the same name leaves behind."""
         self._must_be_up()
+        used = await self._client.call(lambda sdk: sdk.df(), PRUNE_SECONDS)
+        found = [one for one in used.get("Images") or () if not _tags(one) and not one.get("Containers")]
+        ids = {str(one.get("Id")) for one in found}
         if preview:
-            used = await self._client.call(lambda sdk: sdk.df(), PRUNE_SECONDS)
-            found = [one for one in used.get("Images") or () if not _tags(one) and not one.get("Containers")]
             alone = sum(int(one.get("Size") or 0) - max(0, int(one.get("SharedSize") or 0)) for one in found)
-            return Prunable(sorted(str(one.get("Id")) for one in found), alone)
+            return Prunable(sorted(ids), alone)
         done = await self._client.call(lambda sdk: sdk.prune_images({"dangling": True}), PRUNE_SECONDS)
+        # it tells of their layers too
         gone = {str(one["Deleted"]) for one in done.get("ImagesDeleted") or () if one.get("Deleted")}
-        return Prunable(sorted(gone), int(done.get("SpaceReclaimed") or 0))
+        return Prunable(sorted(gone & ids), int(done.get("SpaceReclaimed") or 0))
 
 
 _NONE = "<none>:<none>"
