@@ -52,8 +52,8 @@ async def disconnect_container(visitor: Visitor, reference: str, network: str) -
     await audit(visitor, "disconnect", target_of(container), network)
 
 
-async def list_volumes(visitor: Visitor) -> list[Any]:
-    return await _ask(visitor, protocol.ListVolumes(), list[Any])
+async def list_volumes(visitor: Visitor, sizes: bool = False) -> list[Any]:
+    return await _ask(visitor, protocol.ListVolumes(sizes), list[Any])
 
 
 async def create_volume(visitor: Visitor, engine: str, name: str) -> Volume:

@@ -32,6 +32,7 @@ urlpatterns: list[Any] = [
     path("namespaces/", pages.namespaces),
     path("images/", pages.images),
     path("networks/", pages.networks),
+    path("volumes/", pages.volumes),
     path("activity/", pages.activity),
     path("host/", pages.host),
     path("login/", accounts.log_in),

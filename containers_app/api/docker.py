@@ -15,6 +15,10 @@ class EngineQuery(msgspec.Struct, frozen=True):
     engine: str = "docker"
 
 
+class VolumesQuery(msgspec.Struct, frozen=True):
+    sizes: bool = False  # count the bytes of each, which takes its time
+
+
 class TagBody(shapes.Body, frozen=True):
     name: str
     new: str
@@ -66,7 +70,7 @@ async def disconnect_container(call: Call) -> object:
 
 
 async def list_volumes(call: Call) -> object:
-    return {"items": await services.list_volumes(call.visitor), "next": None}
+    return {"items": await services.list_volumes(call.visitor, call.query.sizes), "next": None}
 
 
 async def create_volume(call: Call) -> object:
@@ -90,7 +94,7 @@ ROUTES = (
     ),
     Route("POST", ID + "/connect", connect_container, "Connect it to a network", body=ConnectBody, status=204, tag="docker"),
     Route("POST", ID + "/disconnect", disconnect_container, "Disconnect it", body=ConnectBody, status=204, tag="docker"),
-    Route("GET", "/volumes", list_volumes, "List volumes, by name", Volumes, tag="docker"),
+    Route("GET", "/volumes", list_volumes, "List volumes, by name", Volumes, query=VolumesQuery, tag="docker"),
     Route("POST", "/volumes", create_volume, "Make a volume", Volume, VolumeBody, status=201, tag="docker"),
     Route(
         "POST", "/volumes/prune", prune_volumes, "Remove volumes that no container has, or say which", Prunable, PruneBody,

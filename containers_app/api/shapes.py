@@ -308,7 +308,7 @@ class NetworkMember(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """What stands below ``bridge`` is there for networks of the panel's own (engine raw) only."""
+    """Subnets of IPv6 and the note are known of networks of the panel's own (engine raw) only."""
 
     name: str
     engine: str

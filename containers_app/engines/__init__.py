@@ -24,7 +24,7 @@ def build(
     return {
         "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
         **{
-            name: DockerEngine(name, url, node, cgroups, f"{data}/state/{name}_limits.json", run)
+            name: DockerEngine(name, url, node, cgroups, f"{data}/state/{name}_limits.json", run, tag)
             for name, url in parse_hosts(docker_host).items()
         },
     }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
-from ..spec import LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading, change_to, merge_limits
+from ..spec import LIMITS, NET_LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading, change_to, merge_limits
 from . import docker_command, docker_enter, docker_exec, docker_limits, docker_logs, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText, Terminal
 from .docker_client import CALL_SECONDS
@@ -42,11 +42,12 @@ PACK_SECONDS = 600.0  # until the first byte of an archive
 
 
 class DockerEngine:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "") -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "", tag: str = "") -> None:
         """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``kept``: docker_kept.py's
-        file. ``run`` is the directory of the keeper's socket; without one all goes through the daemon."""
+        file. ``run`` is the directory of the keeper's socket; without one all goes through the daemon. ``tag`` is
+        docker_rates.py's."""
         self.name = name
-        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept))
+        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept), tag)
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)
@@ -93,8 +94,9 @@ class DockerEngine:
     async def create(self, spec: ContainerSpec, owner: str) -> Container:
         """As `docker run -d`. When it can't be started it is removed again: all or nothing."""
         self._must_be_up()
-        self._check_limits(dict(spec.limits))
-        body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
+        with self._client.by_its_name():
+            body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
+        self._check_limits(dict(spec.limits), body["HostConfig"])
         created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
         container_id = str(created["Id"])
         await self._list.look(container_id)
@@ -117,8 +119,8 @@ class DockerEngine:
             return self.get(wanted).id
         except NotFound:
             raise Unsupported(
-                f"Docker joins the namespaces of its own containers only, and {wanted[:64]} is none of them.",
-                hint="The other way round works: make a sandbox that joins the Docker container's.",
+                f"{self._client.product} joins the namespaces of its own containers only, and {wanted[:64]} is none of them.",
+                hint="The other way round works: make a sandbox that joins the other container's.",
             ) from None
 
     async def _act(self, container_id: str, work: Callable[[Any], object], timeout: float = CALL_SECONDS) -> None:
@@ -158,7 +160,7 @@ class DockerEngine:
     async def update(self, container_id: str, changes: Changes) -> None:
         container = self._live(container_id)
         if changes.labels is not None and dict(changes.labels) != container.labels:
-            raise Unsupported("Docker's labels are for good.", hint="Make the container anew with other labels.")
+            raise Unsupported(f"{self._client.product}'s labels are for good.", hint="Make the container anew with other labels.")
         if changes.restart is not None:
             policy = {"Name": changes.restart.policy, "MaximumRetryCount": changes.restart.retries}
             await self._act(container.id, lambda sdk: sdk.update_container(container.id, restart_policy=policy))
@@ -197,7 +199,7 @@ class DockerEngine:
     ) -> ExecResult:
         if namespaces:
             raise Unsupported(
-                "Docker starts programs in all of a container's namespaces.",
+                f"{self._client.product} starts programs in all of a container's namespaces.",
                 hint="Make a sandbox that joins those that are wanted, for example of the image host.",
             )
         container = self._running(container_id, "entered")
@@ -225,7 +227,8 @@ class DockerEngine:
 
     def preview(self, spec: ContainerSpec) -> list[str]:
         """What `create` amounts to; nothing is made."""
-        body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
+        with self._client.by_its_name():
+            body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
         return [docker_command.run_command(spec.name, body, body["HostConfig"], spec.start)]
 
     async def images(self) -> list[dict[str, Any]]:
@@ -258,7 +261,8 @@ class DockerEngine:
         """The kernel's values of this moment. As last seen while it can't be read."""
         seen = self._list.find(container_id)
         try:
-            return readings(seen.asked, seen.container.cgroups, self._cgroups)
+            rates, locked = self._list.rates, self._list.rates.locked(seen.host)
+            return readings(seen.asked, seen.container.cgroups, self._cgroups, rates.read(seen.container.id), locked)
         except NotFound:
             return seen.container.limits
 
@@ -271,7 +275,7 @@ class DockerEngine:
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         """All of ``changes`` or none; what the kernel has then. A container that does not run has them from its next start."""
         container = self._live(container_id)
-        self._check_limits(changes)
+        self._check_limits(changes, self._list.find(container.id).host)
         lock = self._locks.setdefault(container.id, asyncio.Lock())
         async with lock:
             signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
@@ -279,19 +283,35 @@ class DockerEngine:
             asked = {name: value for name, value in self._list.find(container.id).asked.items() if value is not None}
             wanted = merge_limits(asked, changes)
             values = (kept.values if kept else {}) | {name: wanted.get(name) for name in changes}
-            self._list.kept.put(container.id, Kept(signature, values, container.started_at))
+            links = self._list.rated_links(container.id, values)
+            self._list.kept.put(container.id, Kept(signature, values, container.started_at, links))
             await self._list.look(container.id)
         return self.read_limits(container.id)
 
-    def _check_limits(self, changes: LimitChanges) -> None:
-        docker_limits.check(changes)
-        locked = self._cgroups.locked() | docker_limits.NOT_DOCKERS
+    def _check_limits(self, changes: LimitChanges, host: Mapping[str, Any]) -> None:
+        with self._client.by_its_name():
+            docker_limits.check(changes)
+        locked = {**self._cgroups.locked(), **self._list.rates.locked(host)}
         for name, value in changes.items():
             if value is not None and name in locked:
-                raise Unsupported(f"{LIMITS[name].label} can't be set on this host: {locked[name]}", code="limit_locked")
+                raise Unsupported(f"{LIMITS[name].label} can't be set here: {locked[name]}", code="limit_locked")
 
     def _write_limits(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
-        """In a thread. The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
+        """In a thread. The rates of its links, then the rest, all or nothing."""
+        rates = {name: value for name, value in changes.items() if name in NET_LIMITS}
+        rest = {name: value for name, value in changes.items() if name not in NET_LIMITS}
+        if not self._list.find(container_id).container.pid:
+            return self._write_groups(sdk, container_id, rest)
+        before = self._list.rates.read(container_id)
+        self._list.rates.change(container_id, rates)
+        try:
+            return self._write_groups(sdk, container_id, rest)
+        except Exception:
+            self._list.rates.change(container_id, {name: before[name] for name in rates})
+            raise
+
+    def _write_groups(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
+        """The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
         seen = self._list.find(container_id)
         paths = self._cgroups.paths_of(seen.container.pid) if seen.container.pid else {}
         host = sdk.inspect_container(container_id).get("HostConfig") or {}

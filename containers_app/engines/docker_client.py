@@ -14,8 +14,9 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
@@ -35,7 +36,7 @@ CHUNK = 1 << 20  # bytes of an upload that are read and sent at once
 SEND_SECONDS = 60.0  # a daemon that takes no chunk for so long hangs
 MAX_HEAD = 1 << 16  # bytes of an answer's head
 _HANG_HINT = "It may be busy or hang."
-_START_HINT = "Start it, for example with: systemctl start docker. The panel connects by itself."
+_UNITS = {"Docker": "docker", "Podman": "podman.socket"}
 
 
 class Threads:
@@ -98,6 +99,20 @@ class DockerClient:
         self.product = "Docker"  # or what else speaks its API, by its own name
         self.has_update = True  # of a container's record; Podman 4 has none in this API
 
+    @contextmanager
+    def by_its_name(self) -> Iterator[None]:
+        """Refusals of what Docker's words can't say, which whoever speaks them says of itself."""
+        try:
+            yield
+        except TerrariumError as error:
+            error.message = error.message.replace("Docker", self.product)
+            error.args = (error.message,)
+            raise
+
+    @property
+    def start_hint(self) -> str:
+        return f"Start it, for example with: systemctl start {_UNITS[self.product]}. The panel connects by itself."
+
     def absent(self) -> bool:
         """Whether there is certainly nobody: the socket file is not there. Costs one stat(2)."""
         return bool(self.path) and not os.path.exists(self.path)
@@ -105,7 +120,7 @@ class DockerClient:
     async def connect(self) -> dict[str, Any]:
         """Find out the daemon's version and what it is ("info" of the API)."""
         if self.absent():
-            raise EngineUnavailable(f"There is no Docker daemon at {self.url}.", hint=_START_HINT)
+            raise EngineUnavailable(f"There is no {self.product} daemon at {self.url}.", hint=self.start_hint)
 
         (await self._open()).close()  # the SDK leaves an open socket behind where nobody listens
 
@@ -131,7 +146,7 @@ class DockerClient:
 
     def _connected(self) -> docker.APIClient:
         if self._sdk is None:
-            raise EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT)
+            raise EngineUnavailable(f"{self.product} does not answer at {self.url}.", hint=self.start_hint)
         return self._sdk
 
     async def _wait(self, work: Callable[[], T], timeout: float) -> T:
@@ -147,7 +162,7 @@ class DockerClient:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self._threads.submit(translated)), timeout)
         except TimeoutError:
-            raise EngineUnavailable(f"Docker did not answer within {timeout:g} seconds.", hint=_HANG_HINT) from None
+            raise EngineUnavailable(f"{self.product} did not answer within {timeout:g} seconds.", hint=_HANG_HINT) from None
 
     def explain(self, error: Exception) -> TerrariumError:
         """The SDK's errors in the panel's words."""
@@ -155,10 +170,10 @@ class DockerClient:
         import requests
 
         if isinstance(error, docker.errors.APIError) and error.response is not None:
-            return refused(error.response.status_code, str(error.explanation or error.response.reason))
+            return refused(error.response.status_code, str(error.explanation or error.response.reason), self.product)
         if isinstance(error, requests.exceptions.Timeout):
-            return EngineUnavailable(f"Docker at {self.url} does not answer in time.", hint=_HANG_HINT)
-        return EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT)
+            return EngineUnavailable(f"{self.product} at {self.url} does not answer in time.", hint=_HANG_HINT)
+        return EngineUnavailable(f"{self.product} does not answer at {self.url}.", hint=self.start_hint)
 
     def close(self) -> None:
         self._threads.close()
@@ -197,13 +212,13 @@ class DockerClient:
             async with asyncio.timeout(patience):
                 status = int((await _read_head(opened)).split(b" ", 2)[1])
                 if status not in (101, 200):
-                    raise refused(status, _message(await loop.sock_recv(opened, MAX_HEAD)))
+                    raise refused(status, _message(await loop.sock_recv(opened, MAX_HEAD)), self.product)
         except TimeoutError:
             opened.close()
-            raise EngineUnavailable("Docker did not answer in time.", hint=_HANG_HINT) from None
+            raise EngineUnavailable(f"{self.product} did not answer in time.", hint=_HANG_HINT) from None
         except (OSError, ValueError, IndexError) as error:
             opened.close()
-            raise EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT) from error
+            raise EngineUnavailable(f"{self.product} does not answer at {self.url}.", hint=self.start_hint) from error
         except BaseException:
             opened.close()
             raise
@@ -218,7 +233,7 @@ class DockerClient:
                 await asyncio.get_running_loop().sock_connect(opened, self.path or (self._host, self._port))
         except OSError as error:  # TimeoutError is one
             opened.close()
-            raise EngineUnavailable(f"Docker does not answer at {self.url}.", hint=_START_HINT) from error
+            raise EngineUnavailable(f"{self.product} does not answer at {self.url}.", hint=self.start_hint) from error
         except BaseException:
             opened.close()
             raise
@@ -273,29 +288,29 @@ def _message(answer: bytes) -> str:
         return text.strip()
 
 
-def refused(status: int, explanation: str) -> TerrariumError:
+def refused(status: int, explanation: str, product: str) -> TerrariumError:
     """An HTTP status of the daemon and its words → the panel's error. Its words are shown: they name the cause."""
-    words = _plain(explanation)
+    words = _plain(explanation, product)
     lower = explanation.lower()
     if status == 404 and "image" in lower:
-        return NotFound(words, hint="Pull or import the image first, for example: docker pull IMAGE")
+        return NotFound(words, hint=f"Pull or import the image first, for example: {product.lower()} pull IMAGE")
     if status == 404:
         return NotFound(words, hint="It may have been removed. Reload the list.")
     if status == 409 and "name" in lower and "in use" in lower:
-        return Conflict("Docker has a container of this name already.", hint="Choose another name.", code="name_taken")
+        return Conflict(f"{product} has a container of this name already.", hint="Choose another name.", code="name_taken")
     if status == 409:
         return Conflict(words, hint="Look at its state; stop or resume it first, or use force.")
     if status in (400, 413, 422):
         return InvalidInput(words)
     if "executable file not found" in lower or ("no such file or directory" in lower and "exec" in lower):
         return InvalidInput(words, hint="The program must be in the image.", code="invalid_command")
-    return KernelRefused(words, hint="This is what Docker and the kernel said; see also the daemon's log.")
+    return KernelRefused(words, hint=f"This is what {product} and the kernel said; see also its log.")
 
 
-def _plain(explanation: str) -> str:
+def _plain(explanation: str, product: str) -> str:
     """The daemon nests causes with colons, the last ones tell; "unknown" at the end is a code of its own."""
     text = " ".join(explanation.split()).removesuffix(": unknown").strip()
     for outer in ("OCI runtime create failed: ", "OCI runtime exec failed: ", "runc create failed: ", "exec failed: "):
         text = text.rpartition(outer)[2]
-    text = text or "Docker refused it"
-    return "Docker: " + text[:500].rstrip(".") + "."
+    text = text or "it was refused"
+    return f"{product}: " + text[:500].rstrip(".") + "."

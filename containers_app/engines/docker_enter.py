@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from dataclasses import dataclass
 
 from ..errors import NotFound
-from ..kernel import identity, namespaces, security, standing
+from ..kernel import identity, namespaces, procfs, security, standing
 from ..kernel.operation import Operation
 from ..kernel.plan import Plan
 from ..kernel.seccomp import compile_profile
@@ -28,6 +29,7 @@ from .keeper_client import Exit, KeeperClient, KeeperRefused
 from .raw_plan import DEFAULT_PATH
 
 _STRAYING = ("CAP_SYS_PTRACE", "CAP_SYS_ADMIN")  # a container that has one may look into what enters it, before it is confined
+BEGIN_SECONDS = 2.0  # until a container's first process has become its program
 _PLAIN_PROFILES = ("seccomp=builtin", "seccomp=default")
 
 
@@ -108,6 +110,7 @@ def _open_door(seen: Seen) -> _Door:
     except OSError:
         raise NotThisWay("its first process is not here") from None
     try:
+        _wait_for_its_program(container.pid)
         found = standing.read(container.pid)
         _check(seen, found)
         return _Door(pidfd, found, look_up(container.pid, str(seen.config.get("User") or "")))
@@ -117,6 +120,18 @@ def _open_door(seen: Seen) -> _Door:
     except BaseException:
         os.close(pidfd)
         raise
+
+
+def _wait_for_its_program(pid: int) -> None:
+    """Docker says "running" a moment before runc has become the program, and the limits and credentials are still runc's own:
+
+    Go's runtime raises the soft limit of open files until it executes something else.
+    """
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while (procfs.read(f"/proc/{pid}/comm") or b"").startswith(b"runc:["):
+        if time.monotonic() > deadline:
+            raise NotThisWay("its program has not begun yet")
+        time.sleep(0.002)
 
 
 def _check(seen: Seen, found: Standing) -> None:

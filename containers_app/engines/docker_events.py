@@ -21,13 +21,13 @@ async def open_events(client: DockerClient) -> socket.socket:
     return await client.stream("GET", f"/events?filters={_FILTERS}")
 
 
-async def changed_containers(stream: socket.socket) -> AsyncIterator[tuple[str, bool]]:
+async def changed_containers(stream: socket.socket, product: str) -> AsyncIterator[tuple[str, bool]]:
     """(container id, whether it is gone) per event that matters. Raises EngineUnavailable when the stream ends."""
-    async with aclosing(lines(stream)) as found:
+    async with aclosing(lines(stream, product)) as found:
         async for line in found:
             if event := parse(line):
                 yield event
-    raise broken()
+    raise broken(product)
 
 
 def parse(line: bytes) -> tuple[str, bool] | None:

@@ -74,7 +74,7 @@ async def execute(client: DockerClient, container: str, argv: tuple[str, ...], t
                 f"{argv[0]} did not end within {timeout:g} seconds and was killed.", code="timed_out", hint="Use a terminal."
             ) from None
     except OSError as error:
-        raise EngineUnavailable("Docker closed the connection before the command ended.") from error
+        raise EngineUnavailable(f"{client.product} closed the connection before the command ended.") from error
     finally:
         stream.close()
     found = await _settled(client, created["Id"])
@@ -122,7 +122,7 @@ async def _started(client: DockerClient, exec_id: str) -> Mapping[str, Any]:
         if found.get("Pid") if found.get("Running") else found.get("ExitCode") is not None:
             return found
         if asyncio.get_running_loop().time() > deadline:
-            raise EngineUnavailable("Docker did not start the program in time.", hint="It may be busy; try again.")
+            raise EngineUnavailable(f"{client.product} did not start the program in time.", hint="It may be busy; try again.")
         await asyncio.sleep(wait)
         wait = min(wait * 2, 0.1)
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from ..errors import InvalidInput, KernelRefused, NotFound
+from ..kernel.images.task import Layer
 from .docker_client import DockerClient, Upload
 from .docker_lines import lines
 from .docker_words import Prunable
@@ -27,15 +28,6 @@ UNPACK_SECONDS = 600.0  # until the daemon has unpacked an archive
 PRUNE_SECONDS = 300.0
 STEP_SECONDS = 0.2  # between two words on how far an upload is
 MOST_SAID = 10  # ids and names that a load may tell
-
-
-class Layer(msgspec.Struct, frozen=True):
-    """One layer of a pull. ``phase``: waiting, downloading, extracting, done. ``total`` None: not known yet."""
-
-    id: str
-    phase: str
-    done: int
-    total: int | None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -72,9 +64,9 @@ class DockerImages:
         stream = await self._client.stream("POST", f"/images/create?{query}", patience=REGISTRY_SECONDS)
         said = ""
         try:
-            async with aclosing(lines(stream)) as found:
+            async with aclosing(lines(stream, self._client.product)) as found:
                 async for line in found:
-                    message = _read(line)
+                    message = _read(line, self._client.product)
                     said = str(message.get("status") or said)
                     if layer := _layer(message, layers):
                         layers[layer.id] = layer
@@ -105,9 +97,9 @@ class DockerImages:
             while not sending.done():
                 yield Progress("sending" if upload.sent < size else "unpacking", upload.sent, size)
                 await asyncio.wait({sending}, timeout=STEP_SECONDS)
-            async with aclosing(lines(await sending)) as found:
+            async with aclosing(lines(await sending, self._client.product)) as found:
                 async for line in found:
-                    message = _read(line)
+                    message = _read(line, self._client.product)
                     said.append(str(message.get("status") or message.get("stream") or "").strip())
         finally:
             sending.cancel()
@@ -129,14 +121,16 @@ class DockerImages:
     async def prune(self, preview: bool) -> Prunable:
         """Images without a name that no container uses: what an import or a build of the same name leaves behind."""
         self._must_be_up()
+        used = await self._client.call(lambda sdk: sdk.df(), PRUNE_SECONDS)
+        found = [one for one in used.get("Images") or () if not _tags(one) and not one.get("Containers")]
+        ids = {str(one.get("Id")) for one in found}
         if preview:
-            used = await self._client.call(lambda sdk: sdk.df(), PRUNE_SECONDS)
-            found = [one for one in used.get("Images") or () if not _tags(one) and not one.get("Containers")]
             alone = sum(int(one.get("Size") or 0) - max(0, int(one.get("SharedSize") or 0)) for one in found)
-            return Prunable(sorted(str(one.get("Id")) for one in found), alone)
+            return Prunable(sorted(ids), alone)
         done = await self._client.call(lambda sdk: sdk.prune_images({"dangling": True}), PRUNE_SECONDS)
+        # it tells of their layers too
         gone = {str(one["Deleted"]) for one in done.get("ImagesDeleted") or () if one.get("Deleted")}
-        return Prunable(sorted(gone), int(done.get("SpaceReclaimed") or 0))
+        return Prunable(sorted(gone & ids), int(done.get("SpaceReclaimed") or 0))
 
 
 _NONE = "<none>:<none>"
@@ -160,7 +154,7 @@ def _tags(image: dict[str, Any]) -> list[str]:
     return [tag for tag in image.get("RepoTags") or () if tag != _NONE]
 
 
-def _read(line: bytes) -> dict[str, Any]:
+def _read(line: bytes, product: str) -> dict[str, Any]:
     """One line of progress. Raises what the daemon says went wrong."""
     try:
         message = json.loads(line)
@@ -171,10 +165,10 @@ def _read(line: bytes) -> dict[str, Any]:
     if words := str(message.get("error") or ""):
         lower = words.lower()
         if "not found" in lower or "manifest unknown" in lower or "does not exist" in lower:
-            raise NotFound(f"Docker: {words[:500].rstrip('.')}.", hint="Look at the name, its tag and the registry.")
+            raise NotFound(f"{product}: {words[:500].rstrip('.')}.", hint="Look at the name, its tag and the registry.")
         if "archive/tar" in lower or "unexpected eof" in lower or "invalid tar" in lower:
-            raise InvalidInput(f"Docker: {words[:500].rstrip('.')}.", hint="It must be a tar archive, whole.")
-        raise KernelRefused(f"Docker: {words[:500].rstrip('.')}.", hint="Look at the registry, the network and the disk.")
+            raise InvalidInput(f"{product}: {words[:500].rstrip('.')}.", hint="It must be a tar archive, whole.")
+        raise KernelRefused(f"{product}: {words[:500].rstrip('.')}.", hint="Look at the registry, the network and the disk.")
     return message
 
 

@@ -25,6 +25,7 @@ class Kept(msgspec.Struct, frozen=True):
     signature: tuple[Any, ...]
     values: Values
     started_at: float | None = None
+    links: dict[str, int] = {}  # on the host, that have its network rates → their indexes
 
 
 class KeptLimits:
@@ -49,9 +50,17 @@ class KeptLimits:
             self._kept[container_id] = kept
             self._save()
 
+    def amend(self, container_id: str, before: Kept, after: Kept) -> None:
+        """What a look found out, unless somebody has asked for other limits since it began."""
+        if self._kept.get(container_id) is before:
+            self.put(container_id, after)
+
     def forget(self, container_id: str) -> None:
         if self._kept.pop(container_id, None) is not None:
             self._save()
+
+    def links(self) -> list[tuple[str, int]]:
+        return [pair for kept in self._kept.values() for pair in kept.links.items()]
 
     def only(self, container_ids: Iterable[str]) -> None:
         """Forget all others: they were removed while nobody looked."""

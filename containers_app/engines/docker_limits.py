@@ -8,7 +8,7 @@ means "leave it" in an update, so "no limit" must be written as a number that me
     cpuset      CpusetCpus = all CPUs                  memory_low  MemoryReservation = -1
     swap        MemorySwap = -1                        pids        PidsLimit = -1
     io_…_bytes, io_…_ops  BlkioDevice… when it is made; an update knows no words for them
-    memory_high, io_weight, hugetlb  Docker has no word for them
+    memory_high, io_weight, hugetlb, net_in, net_out  Docker has no word for them
 
 Source: moby daemon/daemon_unix.go, container/container_unix.go (UpdateContainer); tried with 20.10.
 """
@@ -31,8 +31,7 @@ BY_DISK = {
     "io_read_bytes": "BlkioDeviceReadBps", "io_write_bytes": "BlkioDeviceWriteBps", "io_read_ops": "BlkioDeviceReadIOps",
     "io_write_ops": "BlkioDeviceWriteIOps",
 }  # fmt: skip
-KEPT_ONLY_HERE = ("memory_high", "io_weight", "hugetlb", *BY_DISK)
-NOT_DOCKERS = dict.fromkeys(NET_LIMITS, "The panel sets network rates of its own sandboxes only, so far.")
+KEPT_ONLY_HERE = ("memory_high", "io_weight", "hugetlb", *BY_DISK, *NET_LIMITS)
 Values = dict[str, LimitValue | None]
 
 
@@ -59,6 +58,7 @@ def requested(host: Mapping[str, Any], cpus: int) -> Values:
         "io_weight": None,
         "hugetlb": None,
         **{name: _by_disk(host.get(word)) for name, word in BY_DISK.items()},
+        **dict.fromkeys(NET_LIMITS),
     }
 
 
@@ -130,7 +130,8 @@ def not_kept(limits: Mapping[str, LimitReading], kept: Values, recorded: bool) -
     return {
         name: change_to(value, limits[name].kernel)
         for name, value in kept.items()
-        if (value is None or name in KEPT_ONLY_HERE or not recorded)
+        if name not in NET_LIMITS  # docker_rates.py
+        and (value is None or name in KEPT_ONLY_HERE or not recorded)
         and name in limits
         and limits[name].kernel != value
         and not limits[name].locked

@@ -22,11 +22,12 @@ import msgspec
 
 from ..errors import Conflict, NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
-from ..spec import LimitReading
+from ..spec import NET_LIMITS, LimitReading
 from . import docker_events, docker_limits, docker_view
 from .base import Changed, EngineStatus
 from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
 from .docker_kept import KeptLimits
+from .docker_rates import DockerRates
 from .docker_view import Seen
 
 LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat each)
@@ -37,13 +38,14 @@ _log = logging.getLogger(__name__)
 
 
 class DockerList:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: KeptLimits) -> None:
+    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: KeptLimits, tag: str) -> None:
         self._asked_for = bool(url)
         self.client = DockerClient(url or DEFAULT_URL)
         self._name, self._node, self._cgroups = name, node, cgroups
         self._changed: Changed = lambda _: None
         self.seen: dict[str, Seen] = {}
         self.kept = kept
+        self.rates = DockerRates(tag if self.client.path else "")
         self._looking: dict[str, bool] = {}  # ids being looked at → whether to look again
         self._looks = 0  # numbers the looks: an older one never replaces a newer one
         self._applied: dict[str, int] = {}
@@ -71,7 +73,8 @@ class DockerList:
 
     def _nobody_yet(self) -> EngineStatus:
         if self._asked_for:
-            detail, hint = f"There is no Docker daemon at {self.client.url}.", "Start it; the panel connects by itself."
+            detail = f"There is no {self.client.product} daemon at {self.client.url}."
+            hint = "Start it; the panel connects by itself."
         else:
             detail, hint = "There is no Docker on this host.", "Install it if you like (docker.io); it shows up here then."
         return EngineStatus(self._name, False, detail, hint)
@@ -97,7 +100,8 @@ class DockerList:
             except Exception:  # a foreign answer that we can't read must not end the watch
                 _log.exception("Docker at %s", self.client.url)
                 wait = MOST_WAIT
-                self._lose(EngineStatus(self._name, False, "Docker answered in a way that the panel does not understand."))
+                strange = f"{self.client.product} answered in a way that the panel does not understand."
+                self._lose(EngineStatus(self._name, False, strange))
             first.set()
             await asyncio.sleep(wait)
 
@@ -130,7 +134,7 @@ class DockerList:
             stream.close()
 
     async def _follow(self, stream: socket.socket) -> None:
-        async for container_id, gone in docker_events.changed_containers(stream):
+        async for container_id, gone in docker_events.changed_containers(stream, self.client.product):
             if gone:
                 self.forget(container_id)
             else:
@@ -199,20 +203,27 @@ class DockerList:
         inspected = sdk.inspect_container(container_id)
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
-        kept = self.kept.get(container_id)
+        kept, locked = self.kept.get(container_id), self.rates.locked(host)
+        rates = self.rates.look(container_id, docker_view.first_pid(inspected), host, kept.values if kept else {})
         if kept is None:
-            return docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
+            return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
         asked |= docker_limits.still_asked(kept.values, kept.signature == docker_limits.signature(host))
-        seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
-        if seen.container.pid and seen.container.started_at != kept.started_at:
-            if wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update):
-                try:
-                    self._cgroups.update(seen.container.cgroups, wrong)
-                except TerrariumError as error:
-                    _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
-                seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked)
-            self.kept.put(container_id, msgspec.structs.replace(kept, started_at=seen.container.started_at))
+        seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        anew = bool(seen.container.pid) and seen.container.started_at != kept.started_at
+        if anew and (wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update)):
+            try:
+                self._cgroups.update(seen.container.cgroups, wrong)
+            except TerrariumError as error:
+                _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
+            seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        started = seen.container.started_at if seen.container.pid else kept.started_at
+        links = self.rated_links(container_id, kept.values)
+        self.kept.amend(container_id, kept, msgspec.structs.replace(kept, started_at=started, links=links))
         return seen
+
+    def rated_links(self, container_id: str, values: docker_limits.Values) -> dict[str, int]:
+        """Those that have to be cleaned before the panel leaves this host."""
+        return self.rates.links(container_id) if any(values.get(name) is not None for name in NET_LIMITS) else {}
 
     def take_limits(self, container_id: str, limits: dict[str, LimitReading]) -> None:
         """Somebody has changed them in the kernel."""
@@ -226,6 +237,7 @@ class DockerList:
         self._applied[container_id] = self._looks  # a look that is still under way comes too late
         asyncio.get_running_loop().call_later(2 * CALL_SECONDS, self._applied.pop, container_id, None)
         self.kept.forget(container_id)
+        self.rates.forget(container_id)
         if self.seen.pop(container_id, None) is not None:
             self._changed(container_id)
 
@@ -241,9 +253,8 @@ class DockerList:
     def find(self, wanted: str) -> Seen:
         found = self.matches(wanted)
         if not found:
-            raise NotFound(
-                f"There is no Docker container “{wanted}”.", hint="Write its name, its id or at least four characters of it."
-            )
+            hint = "Write its name, its id or at least four characters of it."
+            raise NotFound(f"There is no {self.client.product} container “{wanted}”.", hint=hint)
         if len(found) > 1:
             raise Conflict(
                 f"“{wanted}” is the beginning of {len(found)} containers' ids.", hint="Write more of it.", code="ambiguous"

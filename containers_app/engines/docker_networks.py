@@ -6,6 +6,7 @@ Source: Docker Engine API 1.41, "Network". Networks that the panel makes carry i
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from .docker_spec import OWNER_LABEL
 from .docker_words import Attachment, NetworkFacts
 
 SLOW_SECONDS = 60.0  # a driver sets up links and rules
+PREDEFINED = ("bridge", "host", "none")  # a daemon has them from its start, and they can't be removed
 
 
 class DockerNetworks:
@@ -78,6 +80,7 @@ def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
         gateway=str(config.get("Gateway") or ""),
         bridge=str(bridge) if inspected.get("Driver") == "bridge" else "",
         nat=not inspected.get("Internal"),
+        commands=() if inspected.get("Name") in PREDEFINED else (_command(inspected),),
         owner=str((inspected.get("Labels") or {}).get(OWNER_LABEL, "")),
         containers=tuple(
             Attachment(
@@ -88,3 +91,15 @@ def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
             for container_id, one in sorted((inspected.get("Containers") or {}).items())
         ),
     )
+
+
+def _command(inspected: Mapping[str, Any]) -> str:
+    """Source: docker-network-create(1)."""
+    words = ["docker", "network", "create", "--driver", str(inspected.get("Driver") or "")]
+    for pool in (inspected.get("IPAM") or {}).get("Config") or ():
+        words += [word for flag in ("Subnet", "Gateway") if pool.get(flag) for word in (f"--{flag.lower()}", str(pool[flag]))]
+    words += [flag for field, flag in (("Internal", "--internal"), ("EnableIPv6", "--ipv6")) if inspected.get(field)]
+    for flag, field in (("--opt", "Options"), ("--label", "Labels")):
+        for key, value in (inspected.get(field) or {}).items():
+            words += [flag, f"{key}={value}"]
+    return shlex.join([*words, str(inspected.get("Name") or "")])

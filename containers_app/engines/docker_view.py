@@ -36,16 +36,28 @@ class Seen:
     asked: docker_limits.Values
 
 
-def view(inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values) -> Seen:
-    """Reads /proc and the cgroup files of its first process: a fraction of a millisecond."""
+def first_pid(inspected: Mapping[str, Any]) -> int:
+    """0 when it does not run."""
+    state = inspected.get("State") or {}
+    return int(state.get("Pid") or 0) if _STATES.get(str(state.get("Status"))) in ("running", "paused") else 0
+
+
+def view(
+    inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values,
+    rates: docker_limits.Values, locked: Mapping[str, str],
+) -> Seen:  # fmt: skip
+    """Reads /proc and the cgroup files of its first process: a fraction of a millisecond.
+
+    ``rates`` and ``locked`` are of its links, see limit_readings.py.
+    """
     state, config, host = (inspected.get(name) or {} for name in ("State", "Config", "HostConfig"))
     status = _STATES.get(str(state.get("Status")), "exited")
-    pid = int(state.get("Pid") or 0) if status in ("running", "paused") else 0
+    pid = first_pid(inspected)
     inodes, paths, user_map = _kernel(pid, cgroups)
     try:
-        limits = readings(asked, paths, cgroups)
+        limits = readings(asked, paths, cgroups, rates, locked)
     except NotFound:  # it ends at this moment; an event will tell
-        limits, paths = readings(asked, {}, cgroups), {}
+        limits, paths = readings(asked, {}, cgroups, {}, locked), {}
     ended = status == "exited"
     container = Container(
         id=str(inspected.get("Id") or ""),

@@ -33,6 +33,7 @@ class NetworkFacts(msgspec.Struct, frozen=True, kw_only=True):
     nat: bool = True
     isolated: bool = False  # containers on one of Docker's networks reach each other
     owner: str = ""
+    commands: tuple[str, ...] = ()  # that would make it; Docker's own three were there before
     containers: tuple[Attachment, ...] = ()  # in the answer for one network only; a list leaves it out
 
 
@@ -44,4 +45,5 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""  # on the host, for "local"
     created_at: float | None = None
     owner: str = ""
+    size: int | None = None  # bytes; None: nobody has counted
     used_by: tuple[str, ...] = ()

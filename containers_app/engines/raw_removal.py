@@ -10,6 +10,7 @@ import shutil
 from ..errors import NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
 from ..kernel.networks import remove_networks
+from .docker_rates import remove_rates
 from .groups import PREFIX
 from .raw_store import Store
 
@@ -31,7 +32,7 @@ def _inside(path: str) -> list[str]:
 
 
 async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
-    """Every sandbox, their cgroups and the network of this instance. Returns what could not be removed, in words."""
+    """Every sandbox, their cgroups and networks, and the rates of Docker's links. Returns what could not be removed, in words."""
     store, left = Store(data), []
     top = cgroups.paths(f"terrarium-{tag}")
     for group in sorted(group_names(cgroups, tag), reverse=True):  # members before their groups
@@ -50,6 +51,7 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
     try:
         await asyncio.to_thread(cgroups.remove, top)
         await asyncio.to_thread(shutil.rmtree, f"{data}/groups", ignore_errors=True)
+        await asyncio.to_thread(remove_rates, tag, data)
         await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")
     except (TerrariumError, OSError) as error:
         left.append(str(error))

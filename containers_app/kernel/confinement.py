@@ -30,13 +30,10 @@ def read(pid: int) -> dict[str, Any]:
 
 def _rlimits(pid: int) -> dict[str, list[int | None]]:
     """Name → [soft, hard], None for unlimited: rlimits.NAMES of the kernel's table. {} when the process is gone."""
-    found: dict[str, list[int | None]] = {}
-    for name in rlimits.NAMES:
-        try:
-            found[name] = [None if value == rlimits.UNLIMITED else value for value in rlimits.read(pid, name)]
-        except ProcessLookupError:
-            return {}
-    return found
+    text = (procfs.read(f"/proc/{pid}/limits") or b"").decode()
+    return {
+        name: [None if value == rlimits.UNLIMITED else value for value in pair] for name, pair in rlimits.by_name(text).items()
+    }
 
 
 def _label(pid: int) -> str:

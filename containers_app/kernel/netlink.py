@@ -180,11 +180,14 @@ def ask(message: bytes, protocol: int = socket.NETLINK_ROUTE) -> bytes:
                 answer = told
 
 
-def dump(kind: int, family: int = socket.AF_INET) -> Iterator[tuple[bytes, dict[int, bytes]]]:
-    """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes."""
+def dump(kind: int, family: int = socket.AF_INET, more: bytes = b"") -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    """Every link, or every address or route of a family (``kind`` is the RTM_GET… number): its fixed header and attributes.
+
+    ``more`` are attributes of the question.
+    """
     size = {RTM_GETLINK: 16, RTM_GETADDR: 8, RTM_GETROUTE: 12}[kind]
     family = socket.AF_UNSPEC if kind == RTM_GETLINK else family
-    for message in dump_of(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family))):
+    for message in dump_of(request(kind, NLM_F_DUMP, struct.pack(f"=B{size - 1}x", family) + more)):
         yield message[16 : 16 + size], attributes(message[16 + size :])
 
 

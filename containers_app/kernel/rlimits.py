@@ -22,12 +22,30 @@ NAMES = (
 _NUMBERS = {name: getattr(resource, f"RLIMIT_{name.upper()}", 10) for name in NAMES}  # 10 is locks, asm-generic/resource.h
 
 
+# The rows of /proc/PID/limits in the order of their numbers, the same on every machine that we run on.
+_ROWS = (
+    "cpu time", "file size", "data size", "stack size", "core file size", "resident set", "processes", "open files",
+    "locked memory", "address space", "file locks", "pending signals", "msgqueue size", "nice priority",
+    "realtime priority", "realtime timeout",
+)  # fmt: skip
 UNLIMITED = resource.RLIM_INFINITY
 
 
-def read(pid: int, name: str) -> tuple[int, int]:
-    """(soft, hard) of a process. ProcessLookupError when it is gone."""
-    return resource.prlimit(pid, _NUMBERS[name])
+def parse(text: str) -> tuple[tuple[int, int, int], ...]:
+    """/proc/PID/limits → (number, soft, hard); prlimit(2) itself would ask for power over the process's user."""
+    rows = {line[4:26].strip(): line[26:].split() for line in text.splitlines()[1:]}
+    found = [(number, rows[name]) for number, name in enumerate(_ROWS) if name in rows]
+    return tuple((number, _limit(row[0]), _limit(row[1])) for number, row in found)
+
+
+def by_name(text: str) -> dict[str, tuple[int, int]]:
+    """The same as name → (soft, hard)."""
+    numbers = {number: (soft, hard) for number, soft, hard in parse(text)}
+    return {name: numbers[number] for name, number in _NUMBERS.items() if number in numbers}
+
+
+def _limit(word: str) -> int:
+    return UNLIMITED if word == "unlimited" else int(word)
 
 
 def above(hard: int, other: int) -> bool:

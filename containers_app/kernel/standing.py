@@ -11,17 +11,9 @@ from dataclasses import dataclass
 
 from ..errors import NotFound
 from ..spec import NAMESPACE_TYPES
-from . import confinement, procfs
+from . import confinement, procfs, rlimits
 from .cgroups import files
 from .syscalls import CLONE_FLAGS
-
-# The rows of /proc/PID/limits in the order of their numbers, getrlimit(2), the same on every machine that we run on.
-RLIMITS = (
-    "cpu time", "file size", "data size", "stack size", "core file size", "resident set", "processes", "open files",
-    "locked memory", "address space", "file locks", "pending signals", "msgqueue size", "nice priority",
-    "realtime priority", "realtime timeout",
-)  # fmt: skip
-UNLIMITED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +45,8 @@ def read(pid: int, root: str = "/sys/fs/cgroup") -> Standing:
     return Standing(
         groups=tuple(group for _, _, group in lines), cgroup2=cgroup2, tasks=tasks, bounding=tuple(facts["bounding"]),
         no_new_privs=facts["no_new_privs"], seccomp=facts["seccomp"], label=facts["lsm"], oom_score_adj=int(score),
-        rlimits=_rlimits(limits.decode()), differs=join_flags(pid),
+        rlimits=rlimits.parse(limits.decode()), differs=join_flags(pid),
     )  # fmt: skip
-
-
-def _rlimits(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Rows such as "Max open files  1024  4096  files"; prlimit(2) itself would ask for power over its user."""
-    rows = {line[4:26].strip(): line[26:].split() for line in text.splitlines()[1:]}
-    found = [(number, rows[name]) for number, name in enumerate(RLIMITS) if name in rows]
-    return tuple((number, _limit(row[0]), _limit(row[1])) for number, row in found)
-
-
-def _limit(word: str) -> int:
-    return UNLIMITED if word == "unlimited" else int(word)
 
 
 def _directories(pid: int, lines: list[list[str]], root: str) -> tuple[str, tuple[str, ...]]:

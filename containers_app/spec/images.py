@@ -79,7 +79,7 @@ ImageSource = (
 class ImportSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     source: ImageSource
-    engine: str = "raw"  # Docker takes pull; tar and oci with a path
+    engine: str = "raw"  # Docker takes pull, tar and oci
 
 
 def is_upload(source: ImageSource) -> bool:
@@ -142,10 +142,8 @@ def check_import_engine(spec: ImportSpec) -> None:
     """Which engines there are only the worker knows."""
     if spec.engine == "raw" and isinstance(spec.source, PullSource):
         raise InvalidInput("Raw images are not pulled.", code="invalid_source", hint='Use {"type": "registry"}.')
-    if spec.engine != "raw" and not (
-        isinstance(spec.source, PullSource) or (isinstance(spec.source, (TarSource, OciSource)) and spec.source.path)
-    ):
-        raise InvalidInput("Docker does not take that source.", code="invalid_source", hint="pull; tar and oci with a path.")
+    if spec.engine != "raw" and not isinstance(spec.source, (PullSource, TarSource, OciSource)):
+        raise InvalidInput("Docker does not take that source.", code="invalid_source", hint="It takes pull, tar and oci.")
 
 
 IMPORT_CHECKS: tuple[Callable[[ImportSpec], None], ...] = (

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 
-from .. import group_services, host_services, image_services, network_services, services
+from .. import docker_services, group_services, host_services, image_services, network_services, services
 from ..errors import NotFound, TerrariumError
 from ..spec import LIMITS
 from ..worker.protocol import Container
@@ -73,11 +73,18 @@ async def namespaces(request: Any) -> HttpResponse:
 
 
 async def images(request: Any) -> HttpResponse:
-    return await _page(request, "images", items=image_services.list_images(request.visitor))
+    visitor = request.visitor
+    return await _page(request, "images", items=image_services.list_images(visitor), host=host_services.read_host(visitor))
 
 
 async def networks(request: Any) -> HttpResponse:
-    return await _page(request, "networks", items=network_services.list_networks(request.visitor))
+    visitor = request.visitor
+    return await _page(request, "networks", items=network_services.list_networks(visitor), host=host_services.read_host(visitor))
+
+
+async def volumes(request: Any) -> HttpResponse:
+    visitor = request.visitor
+    return await _page(request, "volumes", items=docker_services.list_volumes(visitor), host=host_services.read_host(visitor))
 
 
 async def activity(request: Any) -> HttpResponse:

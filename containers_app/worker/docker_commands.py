@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
@@ -16,7 +18,7 @@ from ..engines import docker_images
 from ..engines.docker import DockerEngine
 from ..engines.docker_words import Prunable, Volume
 from ..engines.image_process import Told
-from ..errors import InvalidInput, Unsupported
+from ..errors import InvalidInput, KernelRefused, TooLarge, Unsupported
 from ..kernel.images.task import Progress
 from ..spec import ImportSpec, OciSource, PullSource
 from ..units import shown
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from .commands import Worker
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
-_LARGEST_SUBNET = 8  # bits of an IPv4 prefix
+PIECE = 1 << 20  # bytes of an upload that are written at once
 
 
 async def tag_image(worker: Worker, command: protocol.TagImage) -> None:
@@ -45,25 +47,57 @@ async def prune_images(worker: Worker, command: protocol.PruneImages) -> Prunabl
 
 
 def import_image(worker: Worker, spec: ImportSpec, owner: str) -> protocol.Job:
-    """Pulled, or from an archive that the policy allows. Cancelling the job closes the connection, and Docker stops."""
+    """Pulled, or from an archive: one that the policy allows, or an upload. Cancelling the job closes the connection, and Docker
+
+    stops. An upload is kept in a nameless file until it is whole: Docker is told its size first.
+    """
     store = _docker(worker, spec.engine).image_store
 
-    async def work(told: Told, _: int) -> str:
+    async def work(told: Told, stream: int) -> str:
         if isinstance(spec.source, PullSource):
             return await _followed(store.pull(spec.name), told)
         path = getattr(spec.source, "path", "")
-        with os.fdopen(await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with await _received(stream, worker, told) if stream >= 0 else await asyncio.to_thread(_opened, path) as file:
             steps = store.load_tar(file) if isinstance(spec.source, OciSource) else store.import_tar(file, spec.name)
             return await _followed(steps, told)
 
-    return worker.jobs.start("pull" if isinstance(spec.source, PullSource) else "import", spec.name, owner, work)
+    kind = "pull" if isinstance(spec.source, PullSource) else "import"
+    return worker.jobs.start(kind, spec.name, owner, work, upload=specs.is_upload(spec.source))
+
+
+def _opened(path: str) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+
+
+async def _received(stream: int, worker: Worker, told: Told) -> BinaryIO:
+    """All of an upload, in a file without a name: it goes with whoever holds it. TooLarge above the policy's image_size."""
+    most, loop = worker.policy.limits.image_bytes, asyncio.get_running_loop()
+    with socket.socket(fileno=os.dup(stream)) as source:
+        source.setblocking(False)
+        file = cast(BinaryIO, await asyncio.to_thread(tempfile.TemporaryFile, dir=worker.data))
+        try:
+            while piece := await loop.sock_recv(source, PIECE):
+                if file.tell() + len(piece) > most:
+                    hint = "Root can raise image_size in policy.toml."
+                    raise TooLarge(f"The archive is larger than {most >> 20} MiB.", hint=hint)
+                await asyncio.to_thread(file.write, piece)
+                told(Progress("receiving", file.tell()))
+            file.seek(0)
+        except OSError as error:
+            file.close()
+            hint = "Look at the data directory's disk."
+            raise KernelRefused(f"The archive could not be kept: {error.strerror}.", hint=hint) from None
+        except BaseException:
+            file.close()
+            raise
+    return file
 
 
 async def _followed(steps: AsyncGenerator[docker_images.Progress, None], told: Told) -> str:
     detail = ""
     async with aclosing(steps) as found:
         async for step in found:
-            told(Progress(step.phase, step.done, step.total or 0))
+            told(Progress(step.phase, step.done, step.total or 0, step.layers))
             detail = step.detail
     return detail
 
@@ -80,13 +114,14 @@ async def disconnect_container(worker: Worker, command: protocol.DisconnectConta
     await engine.network_store.disconnect(command.network, engine.get(command.id).id)
 
 
-async def list_volumes(worker: Worker, _: protocol.ListVolumes) -> list[dict[str, Any]]:
+async def list_volumes(worker: Worker, command: protocol.ListVolumes) -> list[dict[str, Any]]:
     """Of every engine that has some and answers."""
     found: list[dict[str, Any]] = []
     for status in worker.registry.statuses():
         engine = worker.registry.engines[status.name]
         if status.available and isinstance(engine, DockerEngine):
-            found += [{"engine": status.name} | msgspec.to_builtins(volume) for volume in await engine.volume_store.all()]
+            volumes = await engine.volume_store.all(command.sizes)
+            found += [{"engine": status.name} | msgspec.to_builtins(volume) for volume in volumes]
     return found
 
 

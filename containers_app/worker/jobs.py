@@ -106,7 +106,7 @@ class Jobs:
 
     def _progress(self, running: _Running, progress: Progress) -> None:
         changed = progress.phase != running.job.phase
-        self._change(running, phase=progress.phase, done=progress.done, total=progress.total)
+        self._change(running, phase=progress.phase, done=progress.done, total=progress.total, layers=progress.layers)
         now = time.monotonic()
         if changed or now - running.told_at >= INTERVAL:
             running.told_at = now

@@ -84,11 +84,13 @@ export class ContainerRow {
   update(container) {
     this.container = container;
     const { element } = this;
-    const shape = JSON.stringify([container.name, container.state, container.exit_code, container.reason, container.engine, container.image]);
+    const shape = JSON.stringify([container.name, container.state, container.exit_code, container.reason, container.engine, container.image, container.stale]);
     if (shape !== this.shape) {
       this.shape = shape;
       element.dataset.name = container.name;
       element.dataset.state = container.state;
+      setAttribute(element, "data-stale", container.stale ? "true" : null);
+      element.title = container.stale ? "As last seen: its engine does not answer." : "";
       setAttribute(this.dot, "data-state", dotState(container));
       setAttribute(this.dot, "aria-label", container.state);
       this.dot.title = container.state;

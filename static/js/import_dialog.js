@@ -19,24 +19,40 @@ const container = { name: "container", make: () => {
   return { element: field("Container", control), read: () => control.value };
 } };
 
-/** type → {engine, label, help, fields} */
+/** type → {label, help, fields}, for sandboxes */
 const SOURCES = {
-  tar: { engine: "raw", label: "A tarball, uploaded", help: "A root file system, plain or packed by gzip, bzip2, xz or zstd.", fields: [file] },
-  oci: { engine: "raw", label: "An OCI or docker-save archive, uploaded", help: "Layers, whiteouts, owners and settings are kept.", fields: [file] },
-  registry: { engine: "raw", label: "A registry", help: "Which registries may be asked is in policy.toml.", fields: [text("reference", "Reference", "docker.io/library/alpine:3.20")] },
-  "docker-image": { engine: "raw", label: "An image of Docker", help: "Copied layer by layer, with its settings.", fields: [text("reference", "Image", "alpine:3.20")] },
-  "docker-container": { engine: "raw", label: "A container of Docker", help: "Its files as they are now.", fields: [container] },
-  programs: { engine: "raw", label: "Programs of this host", help: "With the libraries that they load, as ldd lists them.", fields: [list("programs", "Programs", "bash ls cat", "Names or paths, with spaces between")] },
-  debootstrap: { engine: "raw", label: "Debian, by debootstrap", help: "From the host's own mirror.", fields: [text("suite", "Suite", "bookworm"), list("packages", "More packages", "curl less")] },
-  directory: { engine: "raw", label: "A directory of this host", help: "Which may be read is in policy.toml.", fields: [text("path", "Path", "/srv/roots/a")] },
-  pull: { engine: "docker", label: "For Docker: pull", help: "By the Docker daemon, with its own registries.", fields: [] },
+  tar: { label: "A tarball, uploaded", help: "A root file system, plain or packed by gzip, bzip2, xz or zstd.", fields: [file] },
+  oci: { label: "An OCI or docker-save archive, uploaded", help: "Layers, whiteouts, owners and settings are kept.", fields: [file] },
+  registry: { label: "A registry", help: "Which registries may be asked is in policy.toml.", fields: [text("reference", "Reference", "docker.io/library/alpine:3.20")] },
+  "docker-image": { label: "An image of Docker", help: "Copied layer by layer, with its settings.", fields: [text("reference", "Image", "alpine:3.20")] },
+  "docker-container": { label: "A container of Docker", help: "Its files as they are now.", fields: [container] },
+  programs: { label: "Programs of this host", help: "With the libraries that they load, as ldd lists them.", fields: [list("programs", "Programs", "bash ls cat", "Names or paths, with spaces between")] },
+  debootstrap: { label: "Debian, by debootstrap", help: "From the host's own mirror.", fields: [text("suite", "Suite", "bookworm"), list("packages", "More packages", "curl less")] },
+  directory: { label: "A directory of this host", help: "Which may be read is in policy.toml.", fields: [text("path", "Path", "/srv/roots/a")] },
 };
+/** The same of each Docker daemon. `type` is the source's. */
+const OF_DOCKER = {
+  pull: { type: "pull", label: "pull from a registry", help: "By the daemon itself. Which registries may be asked is in policy.toml.", fields: [] },
+  load: { type: "oci", label: "load what docker save wrote, uploaded", help: "Images keep the names that they have in the archive.", fields: [file] },
+  import: { type: "tar", label: "a tarball, uploaded", help: "A root file system becomes an image of one layer.", fields: [file] },
+};
+
+/** key → {engine, type, label, help, fields}, of the engines that are there */
+function sourcesOf(engines) {
+  const found = {};
+  for (const { name, available } of engines) {
+    if (!available) continue;
+    if (name === "raw") for (const [type, source] of Object.entries(SOURCES)) found[type] = { ...source, engine: "raw", type };
+    else for (const [key, source] of Object.entries(OF_DOCKER)) found[`${name}-${key}`] = { ...source, engine: name, label: `For ${name === "docker" ? "Docker" : name}: ${source.label}` };
+  }
+  return found;
+}
 
 class ImportForm {
   constructor(engines) {
-    const types = Object.entries(SOURCES).filter(([, source]) => engines.some((engine) => engine.name === source.engine && engine.available));
+    this.sources = sourcesOf(engines);
     this.name = input("name", "my-image", { required: true, maxlength: 127, autofocus: true, "data-testid": "import-name" });
-    this.type = h("select", { name: "type", "data-testid": "import-type" }, types.map(([type, source]) => h("option", { value: type }, source.label)));
+    this.type = h("select", { name: "type", "data-testid": "import-type" }, Object.entries(this.sources).map(([key, source]) => h("option", { value: key }, source.label)));
     this.help = h("p", { class: "hint" });
     this.inside = h("div", { class: "stack" });
     this.bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Upload" });
@@ -54,11 +70,11 @@ class ImportForm {
   }
 
   #draw() {
-    const source = SOURCES[this.type.value];
+    const source = this.sources[this.type.value];
     setText(this.help, source.help);
     this.fields = source.fields.map((one) => ({ name: one.name, ...one.make() }));
     this.inside.replaceChildren(...this.fields.map((one) => one.element));
-    this.name.placeholder = source.engine === "docker" ? "alpine:3.20" : "my-image";
+    this.name.placeholder = source.engine === "raw" ? "my-image" : "alpine:3.20";
   }
 
   async #send(event) {
@@ -66,8 +82,8 @@ class ImportForm {
     if (this.submit.disabled) return;
     this.submit.disabled = true;
     this.error.hidden = true;
-    const { engine } = SOURCES[this.type.value];
-    const source = { type: this.type.value };
+    const { engine, type } = this.sources[this.type.value];
+    const source = { type };
     for (const one of this.fields) if (one.read && (one.read().length || one.name !== "packages")) source[one.name] = one.read();
     const upload = this.fields.find((one) => one.file);
     try {

@@ -68,6 +68,21 @@ store.addEventListener("worker", ({ detail: up }) => {
   banner("worker", "bad", up ? "" : "The worker is not answering; it is being restarted. Sandboxes run on; changes wait until it is back.");
 });
 
+const warned = new Set(); // engines with a banner
+/** An engine that does not answer: its containers are as last seen. It heals by itself, and so does this. */
+function drawStale() {
+  const all = [...store.containers.values()];
+  const stale = new Set(all.filter((container) => container.stale).map((container) => container.engine));
+  for (const name of new Set([...all.map((container) => container.engine), ...warned])) {
+    const count = all.filter((container) => container.stale && container.engine === name).length;
+    banner(`engine-${name}`, "warn", stale.has(name) ? `${name} does not answer. What you see of its ${count === 1 ? "container" : `${count} containers`} is as last seen; what ran there may well run on. All else goes on; the panel connects again by itself.` : "");
+    if (stale.has(name)) warned.add(name);
+    else warned.delete(name);
+  }
+}
+store.addEventListener("containers", drawStale);
+drawStale();
+
 function drawCount() {
   if (!store.loaded) return;
   const element = document.querySelector("[data-count=containers]");

@@ -11,7 +11,7 @@ import pytest
 
 from containers_app.engines import docker_list
 from containers_app.engines.docker import DockerEngine
-from containers_app.errors import EngineUnavailable, InvalidInput
+from containers_app.errors import EngineUnavailable, InvalidInput, NotFound, Unsupported
 from containers_app.kernel import cgroups
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec, opened
@@ -155,3 +155,16 @@ async def test_a_slow_call_holds_up_no_other(daemon: Dockerd) -> None:
         await engine.kill("stubborn", 9)
         await asyncio.gather(*stops, return_exceptions=True)
         assert engine.get("stubborn").state == "exited"
+
+
+async def test_refusals_carry_the_engines_own_name(docker: DockerEngine) -> None:
+    docker._client.product = "Podman"  # which speaks the same API
+    with pytest.raises(Unsupported, match="Podman has no time namespaces"):
+        await docker.create(docker_spec("x", time_offsets={"boottime": 5}), "ann")
+    with pytest.raises(InvalidInput, match="Podman takes no memory limit below"):
+        await docker.create(docker_spec("x", limits={"memory": "4M"}), "ann")
+    with pytest.raises(NotFound, match="Podman: ") as missing:
+        await docker.create(docker_spec("x", image="nowhere.invalid/nothing:v1"), "ann")
+    assert "podman pull" in missing.value.hint
+    with pytest.raises(NotFound, match="no Podman container"):
+        docker.get("nothing")

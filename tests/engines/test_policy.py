@@ -167,5 +167,6 @@ def test_every_check_is_in_the_list():
         module.check_initial_namespace,
         module.check_import,
         module.check_registry,
+        module.check_toolbox,
     }
     assert named - others == set(module.POLICY_CHECKS)

@@ -88,10 +88,20 @@ class Export(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 Task = Import | Commit | CopyLayer | Export
 
 
+class Layer(msgspec.Struct, frozen=True):
+    """One layer of an image that is fetched. ``phase``: waiting, downloading, extracting, done. ``total`` None: not known yet."""
+
+    id: str
+    phase: str
+    done: int  # bytes
+    total: int | None
+
+
 class Progress(msgspec.Struct, frozen=True, tag=True):
     phase: str
     done: int = 0  # bytes
     total: int = 0  # 0: not known
+    layers: tuple[Layer, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

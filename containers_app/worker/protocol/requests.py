@@ -334,7 +334,8 @@ class DisconnectContainer(Command, frozen=True):
     network: str
 
 
-class ListVolumes(Command, frozen=True): ...
+class ListVolumes(Command, frozen=True):
+    sizes: bool = False
 
 
 class CreateVolume(Command, frozen=True):

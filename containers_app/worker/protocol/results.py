@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...engines.groups import GroupUsage
+from ...kernel.images.task import Layer
 from ...spec import LimitReading
 
 
@@ -18,13 +19,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     node: str
-    kind: str  # import | clone | commit
+    kind: str  # import | pull | clone | commit
     target: str  # the image or sandbox that it makes
     owner: str
     state: str  # running | done | failed | cancelled
     phase: str = ""  # in words
     done: int = 0  # bytes of the phase
     total: int = 0  # 0: not known
+    layers: tuple[Layer, ...] = ()  # of an image that comes layer by layer
     received: int = 0  # bytes of an upload
     upload: bool = False  # waits for bytes to be sent
     message: str = ""  # why it failed, or what is worth knowing

@@ -1,6 +1,7 @@
 // Its life: how it begins and ends, what happens when it ends by itself, and its clocks.
 
 import { h } from "../dom.js";
+import { joinCommand, splitCommand } from "../lib/argv.js";
 import { check, field, input, pairs, rowList, select } from "./fields.js";
 
 const RESOURCES = ["nofile", "nproc", "core", "stack", "memlock", "fsize", "cpu", "as", "data", "locks", "msgqueue", "nice", "rss", "rtprio", "rttime", "sigpending"];
@@ -31,12 +32,19 @@ export class LifeFields {
         { name: "hard", label: "Hard limit", make: () => input("hard", "hard, or unlimited", { size: 16 }) },
       ],
     });
+    this.healthTest = input("health", "wget -q -O /dev/null http://127.0.0.1/", { "data-testid": "create-health" });
+    this.healthTimes = { interval: input("health_interval", "30", { inputmode: "decimal" }), timeout: input("health_timeout", "30", { inputmode: "decimal" }), start_period: input("health_start_period", "0", { inputmode: "decimal" }), retries: input("health_retries", "3", { inputmode: "numeric" }) };
+    this.health = h("fieldset", { class: "wide cols" }, h("legend", null, "Health check"), field("Command that says it is well", this.healthTest), field("Seconds between two", this.healthTimes.interval), field("Seconds that one may take", this.healthTimes.timeout), field("Seconds to begin with that do not count", this.healthTimes.start_period), field("Failures in a row that count", this.healthTimes.retries));
     this.element = h("details", null, h("summary", { class: "quiet" }, "Life: host name, directory, environment, restart, signals, clocks"),
       h("div", { class: "cols more" }, field("Host name", this.hostname), field("Working directory", this.cwd), field("Environment", this.env), field("Labels", this.labels),
         field("When it ends by itself", this.restart), field("Attempts on failure", this.retries), field("Signal that stops it", this.stopSignal), field("Seconds until it is killed", this.stopTimeout),
         field("OOM score (−1000 to 1000)", this.oom, "Higher is killed earlier when the host has no memory left."), h("span"),
         field("Boot clock, moved by seconds", this.boottime, `${DAY} is a day`), field("Monotonic clock, moved by seconds", this.monotonic),
-        this.rlimits.element, this.init.element, this.start.element));
+        this.rlimits.element, this.health, this.init.element, this.start.element));
+  }
+
+  engineChanged(engine) {
+    this.health.hidden = engine === "raw"; // Docker's word
   }
 
   show(spec) {
@@ -52,6 +60,8 @@ export class LifeFields {
     this.oom.value = spec.oom_score_adj ?? "";
     this.boottime.value = spec.time_offsets?.boottime ?? "";
     this.monotonic.value = spec.time_offsets?.monotonic ?? "";
+    this.healthTest.value = joinCommand(spec.health?.test ?? []);
+    for (const [name, control] of Object.entries(this.healthTimes)) control.value = spec.health?.[name] ?? "";
     this.init.box.checked = Boolean(spec.init);
     this.start.box.checked = spec.start !== false;
     this.rlimits.show(Object.entries(spec.rlimits ?? {}).map(([name, { soft, hard }]) => ({ name, soft, hard })));
@@ -71,6 +81,9 @@ export class LifeFields {
     if (Object.keys(offsets).length) body.time_offsets = offsets;
     const rlimits = this.rlimits.values();
     if (rlimits.length) body.rlimits = Object.fromEntries(rlimits.map(({ name, soft, hard }) => [name, { soft: limitNumber(soft), hard: limitNumber(hard || soft) }]));
+    const test = splitCommand(this.healthTest.value);
+    const times = Object.entries(this.healthTimes).filter(([, control]) => control.value.trim()).map(([name, control]) => [name, Number(control.value)]);
+    if (test.length && !this.health.hidden) body.health = { test, ...Object.fromEntries(times) };
     if (this.init.box.checked) body.init = true;
     if (!this.start.box.checked) body.start = false;
   }

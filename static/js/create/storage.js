@@ -1,5 +1,6 @@
 // Its files: the root's layer, and what is mounted over it.
 
+import { api } from "../api.js";
 import { h } from "../dom.js";
 import { check, input, rowList, select } from "./fields.js";
 
@@ -9,15 +10,26 @@ export class StorageFields {
     this.mounts = rowList({
       title: "Mounts", add: "Add a mount", touched, testid: "create-mount",
       columns: [
-        { name: "type", label: "Type", make: () => select("type", [["tmpfs", "in memory (tmpfs)"], ["bind", "host directory"], ["volume", "Docker volume"]]) },
-        { name: "source", label: "Source on the host", make: () => input("source", "/srv/data, if not in memory") },
+        { name: "type", label: "Type", make: () => select("type", [["tmpfs", "in memory (tmpfs)"], ["bind", "host directory"], ...(this.engine === "raw" ? [] : [["volume", "volume"]])]) },
+        { name: "source", label: "Source on the host", make: () => input("source", "/srv/data, or a volume's name", { list: "create-volumes" }) },
         { name: "target", label: "Target inside", make: () => input("target", "/data") },
         { name: "size", label: "Size of what is in memory", make: () => input("size", "64M", { size: 6 }) },
         { name: "propagation", label: "Propagation", make: () => select("propagation", [["private", "private"], ["slave", "slave"], ["shared", "shared"]]) },
         { name: "read_only", label: "read-only", make: () => h("input", { type: "checkbox" }) },
       ],
     });
-    this.element = h("details", null, h("summary", { class: "quiet" }, "Files: read-only root, mounts"), h("div", { class: "cols more" }, this.readOnly.element, this.mounts.element));
+    this.volumes = h("datalist", { id: "create-volumes" });
+    this.element = h("details", null, this.volumes, h("summary", { class: "quiet" }, "Files: read-only root, mounts"), h("div", { class: "cols more" }, this.readOnly.element, this.mounts.element));
+  }
+
+  async engineChanged(engine) {
+    if (this.engine === engine) return;
+    this.engine = engine;
+    this.mounts.show(this.mounts.values().filter((mount) => engine !== "raw" || mount.type !== "volume"));
+    this.volumes.replaceChildren();
+    if (engine === "raw") return;
+    const { items } = await api.get("/volumes").catch(() => ({ items: [] })); // its names can be written too
+    if (this.engine === engine) this.volumes.replaceChildren(...items.filter((one) => one.engine === engine).map((one) => h("option", { value: one.name })));
   }
 
   show(spec) {

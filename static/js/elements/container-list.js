@@ -2,6 +2,7 @@
 
 import { actionForKey, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
+import { api } from "../api.js";
 import { ContainerRow } from "../container_row.js";
 import { emptyState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { toastError } from "../feedback.js";
@@ -80,6 +81,7 @@ class ContainerList extends HTMLElement {
   #listen() {
     const { signal } = this.#abort;
     listen(signal, "containers", ({ changed, removed }) => this.#sync(changed, removed));
+    listen(signal, "containers", () => this.#noteEngines());
     listen(signal, "stats", () => this.#tick());
     this.#selection.addEventListener("change", () => this.#drawSelection());
     listen(signal, "busy", ({ id, busy }) => setAttribute(this.#rows.get(id)?.element ?? this, "aria-busy", busy ? "true" : null));
@@ -258,8 +260,8 @@ class ContainerList extends HTMLElement {
   #drawCount(shown) {
     const total = this.#rows.size;
     const states = [...this.#rows.values()].map((row) => row.container.state);
-    const [running, paused] = ["running", "paused"].map((state) => states.filter((other) => other === state).length);
-    setText(this.count, shown === total ? `${running} running${paused ? ` · ${paused} paused` : ""} · ${total - running - paused} stopped` : `${shown} of ${plural(total, "container")} shown`);
+    const [running, paused, unknown] = ["running", "paused", "unknown"].map((state) => states.filter((other) => other === state).length);
+    setText(this.count, shown === total ? `${running} running${paused ? ` · ${paused} paused` : ""} · ${total - running - paused - unknown} stopped${unknown ? ` · ${unknown} not known` : ""}` : `${shown} of ${plural(total, "container")} shown`);
     this.grid.hidden = shown === 0;
     this.empty.hidden = shown > 0;
     if (shown > 0 || this.empty.dataset.total === String(total)) return;
@@ -271,9 +273,18 @@ class ContainerList extends HTMLElement {
       : emptyState("containers", "No containers yet", "A sandbox is made straight from kernel parts and runs within a second. Docker containers of this host show up here by themselves.", create)));
   }
 
+  /** One that was away has come, seen by its containers. */
+  async #noteEngines() {
+    if (![...store.containers.values()].some((container) => this.away.has(container.engine) && !container.stale)) return;
+    this.away.clear();
+    const host = await api.get("/host").catch(() => null);
+    if (host) this.#drawEngines(host.engines);
+  }
+
   #drawEngines(engines) {
-    const docker = engines.find((engine) => engine.name === "docker");
-    if (docker && !docker.available) this.note.append("Docker is not running here; sandboxes work without it. ", docker.hint ?? "");
+    const away = engines.filter((engine) => engine.name !== "raw" && !engine.available && ![...store.containers.values()].some((container) => container.engine === engine.name)); // else the banner says it
+    this.note.replaceChildren(...away.map((engine) => h("span", { "data-testid": "engine-away" }, `${engine.name === "docker" ? "Docker" : engine.name} is not running here; sandboxes work without it. ${engine.hint ?? ""} `)));
+    this.away = new Set(away.map((engine) => engine.name));
   }
 }
 

@@ -4,13 +4,16 @@ import "./job-list.js";
 import { api } from "../api.js";
 import { copyToSandboxes } from "../copies.js";
 import { emptyState, h, icon, pageData, setText } from "../dom.js";
-import { ask, toast, toastError } from "../feedback.js";
+import { ask, askText, toast, toastError } from "../feedback.js";
 import { openImportDialog } from "../import_dialog.js";
 import * as format from "../lib/format.js";
+import { prune, pruneButtons } from "../prune.js";
+import { listen, store } from "../store.js";
 
 const HEADS = [["Name"], ["Engine"], ["Size", "num"], ["Made", "num"], ["From"], ["Used by"], ["Actions", "acts"]];
 
 class ImagePage extends HTMLElement {
+  #abort = new AbortController();
   #items = [];
 
   connectedCallback() {
@@ -25,9 +28,15 @@ class ImagePage extends HTMLElement {
     this.empty = h("div", { class: "panel-box", hidden: true });
     this.append(
       h("div", { class: "page-head" }, h("h1", null, "Images"), this.count, h("div", { class: "tools" }, h("div", { class: "filter" }, icon("search"), this.search),
+        pruneButtons(data.host?.engines ?? [], (engine) => this.#prune(engine)),
         h("button", { type: "button", class: "primary", "data-testid": "import-image", on: { click: openImportDialog } }, icon("plus"), "Import an image"))),
       this.jobs, this.table, this.empty);
+    listen(this.#abort.signal, "containers", () => this.#draw());
     this.#draw();
+  }
+
+  disconnectedCallback() {
+    this.#abort.abort();
   }
 
   async #refresh() {
@@ -51,7 +60,7 @@ class ImagePage extends HTMLElement {
 
   #row(image) {
     const raw = image.engine === "raw";
-    const used = image.in_use_by ?? [];
+    const used = this.#users(image);
     return h("tr", { "data-testid": "image-row", dataset: { name: image.name } },
       h("td", null, h("b", { class: "mono" }, image.name)), h("td", null, h("span", { class: "badge", "data-engine": image.engine }, image.engine)),
       h("td", { class: "num" }, format.bytes(image.size)), h("td", { class: "num", title: image.created_at ? format.dateTime(image.created_at) : null }, image.created_at ? format.ago(image.created_at) : format.UNKNOWN),
@@ -59,18 +68,43 @@ class ImagePage extends HTMLElement {
       h("td", { class: "acts nowrap" },
         raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download")
           : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy ${image.name} to sandboxes`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
+        raw ? null : [h("button", { type: "button", "data-testid": "image-tag", "aria-label": `Give ${image.name} another name`, on: { click: () => this.#tag(image) } }, "Name …"), " "],
         h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
   }
 
+  /** Docker tells of no users: its containers do. */
+  #users(image) {
+    if (image.engine === "raw") return image.in_use_by ?? [];
+    const named = (one) => one.engine === image.engine && [image.name, `${image.name}:latest`].includes(one.image);
+    return [...store.containers.values()].filter(named).map((one) => one.name).sort();
+  }
+
   async #remove(image) {
-    if (!(await ask(`Remove the image ${image.name}?`, [h("p", null, `Its files are deleted${image.size ? `: ${format.bytes(image.size)}` : ""}. It can be imported again.`)], "Remove"))) return;
+    const used = this.#users(image);
+    const text = `Its files are deleted${image.size ? `: ${format.bytes(image.size)}` : ""}, as far as no other image has them. It can be imported again.`;
+    const sure = [h("p", null, text), used.length && image.engine !== "raw" ? h("p", { class: "quiet", "data-testid": "image-users" }, `In use by ${used.join(", ")}.`) : null];
+    if (!(await ask(`Remove the image ${image.name}?`, sure, "Remove"))) return;
     try {
-      await api.delete(`/images/${encodeURIComponent(image.name)}${image.engine === "raw" ? "" : `?engine=${encodeURIComponent(image.engine)}`}`);
-      toast(`${image.name} was removed.`);
+      await this.#delete(image, false);
     } catch (error) {
-      toastError(error);
+      if (image.engine === "raw" || error.status !== 409) toastError(error);
+      else if (await ask(`Remove ${image.name} by force?`, [h("p", { "data-testid": "image-refused" }, error.message), h("p", { class: "quiet" }, "By force it loses all its names, and containers that were made from it stay without. One that runs keeps it all the same.")], "Remove by force")) await this.#delete(image, true).catch(toastError);
     }
     await this.#refresh();
+  }
+
+  async #delete(image, force) {
+    await api.delete(`/images/${encodeURIComponent(image.name)}${image.engine === "raw" ? "" : `?engine=${encodeURIComponent(image.engine)}&force=${force}`}`);
+    toast(`${image.name} was removed.`);
+  }
+
+  async #tag(image) {
+    const send = (name) => api.post("/images/tag", { engine: image.engine, name: image.name, new: name });
+    if (await askText(`Another name for ${image.name}`, "Name", { value: image.name, agree: "Add it", hint: "REPOSITORY:TAG; with a registry in front of it can be pushed there.", send })) await this.#refresh();
+  }
+
+  async #prune(engine) {
+    if (await prune("images", engine, { one: "image", what: "without a name or a container" })) await this.#refresh();
   }
 }
 

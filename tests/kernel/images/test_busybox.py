@@ -152,7 +152,7 @@ def test_a_name_is_never_a_path(built, name):
     [
         (
             "nameserver 192.0.2.53\nnameserver 2001:db8::1\nnameserver 192.0.2.54\nsearch a.example\n",
-            ["192.0.2.53", "192.0.2.54"],
+            ["192.0.2.53", "2001:db8::1", "192.0.2.54"],
         ),
         ("nameserver 127.0.0.53\n", ["203.0.113.9"]),
         ("nameserver\nnameserver nonsense\n# nameserver 192.0.2.1\n", ["203.0.113.9"]),
@@ -164,6 +164,7 @@ def test_name_servers_are_those_that_a_sandbox_can_reach(tmp_path, text, servers
     second.write_text("nameserver 203.0.113.9\n")
     files = (str(first), str(second))
     assert [str(server) for server in resolver.name_servers(files)] == servers
-    written = resolver.resolv_conf(files)
-    assert written.startswith(f"nameserver {servers[0]}\n")
+    written = resolver.resolv_conf(files=files)
+    assert written.startswith(f"nameserver {servers[0]}\n") and "2001" not in written  # no IPv6 unless it can reach them
     assert ("search a.example\n" in written) == ("search" in text)
+    assert [line.split()[1] for line in resolver.resolv_conf(files=files, ipv6=True).splitlines() if "server" in line] == servers
