@@ -18,8 +18,8 @@ export function ending(container, now = Date.now() / 1000) {
   if (container.state === "created") return "not started yet";
   if (container.state === "unknown") return container.reason || "its state is not known";
   const code = container.exit_code == null ? "" : ` ${container.exit_code}`;
-  const reason = container.reason && container.reason !== `exited${code}` ? ` · ${container.reason}` : "";
-  return `exited${code}${reason}${container.finished_at ? ` · ${format.ago(container.finished_at, now)}` : ""}`;
+  const told = container.reason?.startsWith(`exited${code}`) ? container.reason.slice(`exited${code}`.length) : container.reason ? ` · ${container.reason}` : "";
+  return `exited${code}${told}${container.finished_at ? ` · ${format.ago(container.finished_at, now)}` : ""}`;
 }
 
 function levelOf(used, limit) {

@@ -7,8 +7,8 @@ import { box, fetched, path, table } from "./parts.js";
 
 const HEADS = ["Target", "Source", "Type", "Options", "Propagation"];
 
-/** the kernel's pairs of "of this mount" and "of its file system", each word once */
-const options = (mount) => [...new Set([...mount.options, ...mount.super_options])].join(", ");
+/** of this mount, then of its file system, each word once; that the file system is writable says nothing of the mount */
+const options = (mount) => [...new Set([...mount.options, ...mount.super_options.filter((word) => word !== "rw")])].join(", ");
 
 function source(mount) {
   return mount.root === "/" ? mount.source : `${mount.source}[${mount.root}]`;

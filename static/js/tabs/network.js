@@ -60,8 +60,8 @@ class NetworkView {
     const rows = joined.map((one) => h("tr", { "data-testid": "joined-network", "data-name": one.name },
       h("td", null, h("b", null, one.name)), h("td", null, h("code", null, [one.subnet, one.subnet6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, [one.gateway, one.gateway6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, one.bridge || "–")),
       h("td", null, one.nat === undefined ? format.UNKNOWN : one.nat ? "yes" : "no: internal"),
-      h("td", { class: "acts" }, docker ? h("button", { type: "button", class: "tiny", "data-testid": "disconnect", "aria-label": `Disconnect from ${one.name}`, on: { click: () => this.#change("disconnect", one.name) } }, "Disconnect") : null)));
-    this.joined.replaceChildren(rows.length ? table("Networks", ["Name", "Subnet", "Gateway", "Bridge on the host", "Way out", docker ? "Actions" : ""], rows) : emptyState("networks", "On no network", docker ? "Connect it to one of Docker's above." : "It was made without one, or shares somebody else's."));
+      docker ? h("td", { class: "acts" }, h("button", { type: "button", class: "tiny", "data-testid": "disconnect", "aria-label": `Disconnect from ${one.name}`, on: { click: () => this.#change("disconnect", one.name) } }, "Disconnect")) : null));
+    this.joined.replaceChildren(rows.length ? table("Networks", ["Name", "Subnet", "Gateway", "Bridge on the host", "Way out", ...(docker ? ["Actions"] : [])], rows) : emptyState("networks", "On no network", docker ? "Connect it to one of Docker's above." : "It was made without one, or shares somebody else's."));
     const others = docker ? own.filter((one) => !NOT_TO_BE_JOINED.includes(one.name) && !joined.some((other) => other.name === one.name)) : [];
     this.tools.hidden = !others.length;
     this.choice.replaceChildren(...others.map((one) => h("option", { value: one.name }, one.name)));
