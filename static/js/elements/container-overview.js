@@ -91,9 +91,24 @@ class ContainerOverview extends HTMLElement {
   }
 
   #tick() {
-    const history = store.history(this.id_);
-    const stats = store.stats.get(this.id_);
-    for (const chart of this.charts) chart.draw(history, stats);
+    const counted = this.#counted();
+    for (const chart of this.charts) {
+      const id = chart.spec.name === "net_in" ? counted : this.id_;
+      chart.draw(store.history(id), store.stats.get(id));
+    }
+  }
+
+  /** Whose row has the network's numbers: they are counted once for each namespace, so it may be one that shares it. */
+  #counted() {
+    const inode = store.containers.get(this.id_)?.namespaces?.net?.inode;
+    const sharing = (inode && store.groups.get(`net:${inode}`)) || [];
+    if (store.stats.get(this.id_)?.net_in != null) return this.id_;
+    const id = sharing.find((other) => store.stats.get(other.id)?.net_in != null)?.id ?? this.id_;
+    if (id !== this.id_ && id !== this.filled) {
+      this.filled = id;
+      store.fill(id).catch(() => null); // the chart begins with what comes live
+    }
+    return id;
   }
 
   #draw() {
