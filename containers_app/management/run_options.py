@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import REMAINDER, ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -51,7 +50,7 @@ def add_run_options(run: ArgumentParser) -> None:
     run.add_argument("--restart", metavar="POLICY[:RETRIES]", help="no, on-failure, unless-stopped or always")
     run.add_argument("--stop-timeout", type=float, metavar="SECONDS", help="from the stop signal to SIGKILL")
     run.add_argument("--oom-score-adj", type=int, metavar="NUMBER", help="from -1000 to 1000")
-    run.add_argument("--seccomp", metavar="default|off|FILE", help="the system call filter, or a profile in JSON beside it")
+    run.add_argument("--seccomp", metavar="default|off|JSON", help="the system call filter, or a profile beside it")
     run.add_argument("--allow-new-privileges", action="store_true", help="set-user-id programs give it privileges")
     run.add_argument("--read-only", action="store_true", help="its root file system can't be written")
     run.add_argument("--no-start", action="store_true", help="make it only")
@@ -129,11 +128,11 @@ def _security(options: Options) -> dict[str, Any]:
     return found
 
 
-def _profile(file: str) -> Any:
+def _profile(text: str) -> Any:
     try:
-        return json.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as error:
-        raise CommandError(f"The seccomp profile {file} can't be read: {error}.") from None
+        return json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"The seccomp profile is no JSON: {error}.") from None
 
 
 def _number(text: str) -> int:

@@ -55,7 +55,7 @@ def test_copies(panel: Panel) -> None:
         assert sandbox(panel, "commit", "cli-copy", "cli-image").startswith("cli-image")
         assert sandbox(panel, "clone", "cli-copy", "cli-other").startswith("cli-other")
         ran = subprocess.run(
-            [str(ROOT / "deploy" / "manage"), *panel.place, "sandbox", "export", "cli-other", "-"],
+            [str(ROOT / "deploy" / "manage"), *panel.place, "sandbox", "export", "cli-other"],
             capture_output=True, check=True,
         )  # fmt: skip
         with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:

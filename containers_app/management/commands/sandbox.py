@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from argparse import REMAINDER, FileType
+from argparse import REMAINDER
 from typing import Any
 
 from containers_app import image_services, services
 from containers_app.api.containers import patience, signal_number
+from containers_app.management import tars
 from containers_app.management.following import since, write_log
 from containers_app.management.job_waiting import finish
 from containers_app.management.run_options import add_run_options, body, restart
@@ -65,7 +64,7 @@ class Command(ServiceCommand):
         logs.add_argument("--tail", type=int, default=1000, metavar="LINES")
         on_one("clone", "make another one like it, with a copy of its files").add_argument("name")
         on_one("commit", "make an image of its files").add_argument("image")
-        on_one("export", "write its files as a tar").add_argument("file", type=FileType("wb"), help="'-' is standard output")
+        on_one("export", "write its files to standard output, as a tar")
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -155,13 +154,9 @@ class Command(ServiceCommand):
         return 0
 
     async def _export(self, visitor: Visitor, options: Options) -> int:
+        tars.refuse_terminal()
         _, descriptor = await image_services.export_container(visitor, options["container"])
-        try:
-            while data := await asyncio.to_thread(os.read, descriptor, 1 << 20):
-                await asyncio.to_thread(options["file"].write, data)
-        finally:
-            os.close(descriptor)
-            options["file"].flush()
+        await tars.write(descriptor)
         return 0
 
     def _show(self, options: Options, container: Container) -> int:
