@@ -53,6 +53,7 @@ def test_it_is_renamed_by_menu_and_key(page: Page, api: httpx.Client, box: Json)
     page.get_by_test_id("ask-send").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("page-2")
     assert api.get(f"containers/{box['id']}").json()["name"] == "page-2"
+    expect(page.get_by_test_id("ask-text")).to_have_count(0)
     page.keyboard.press("F2")
     page.get_by_test_id("ask-text").fill("page-3")
     page.keyboard.press("Enter")
