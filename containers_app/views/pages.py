@@ -30,6 +30,7 @@ TABS = (
     "namespaces",
     "mounts",
     "network",
+    "exec",
     "security",
     "commands",
     "events",

@@ -7,6 +7,10 @@ import { toastError } from "./feedback.js";
 
 const TABS = [["limits", "Limits", "sliders"], ["logs", "Logs", "logs"], ["namespaces", "Namespaces", "namespaces"], ["commands", "Show the commands", "terminal"]];
 
+// Fetched when they are asked for: the first page does without.
+const share = async (container) => (await import("./create_dialog.js")).openSharing(container);
+const rename = async (container) => (await import("./changes.js")).rename(container);
+
 export function openMenu(container, anchor) {
   const close = () => menu.remove();
   const done = (run) => () => {
@@ -17,7 +21,8 @@ export function openMenu(container, anchor) {
   const item = (text, symbol, run, { key = "", danger = false, testid = null } = {}) => h("button", { type: "button", role: "menuitem", "data-testid": testid, class: danger ? "danger" : null, tabindex: "-1", on: { click: done(run) } }, icon(symbol), h("span", { class: "grow" }, text), key ? h("kbd", null, key) : null);
   const act = (name) => item(ACTIONS[name].label, ACTIONS[name].icon, () => perform(container.id, name), ACTIONS[name]);
   const menu = h("div", { class: "popover", role: "menu", popover: "auto", "aria-label": `Actions for ${container.name}`, "data-testid": "action-menu" },
-    available(container).filter((name) => name !== "remove").map(act), container.state === "running" ? item("New sandbox in its namespaces", "link", () => import("./create_dialog.js").then(({ openSharing }) => openSharing(container)).catch(toastError)) : null, h("hr"),
+    available(container).filter((name) => name !== "remove").map(act), container.state === "running" ? item("New sandbox in its namespaces", "link", () => share(container).catch(toastError)) : null,
+    item("Rename …", "table", () => rename(container).catch(toastError), { testid: "menu-rename" }), h("hr"),
     TABS.map(([tab, text, symbol]) => item(text, symbol, () => location.assign(containerUrl(container.id, tab)))), h("hr"),
     COPIES[container.engine] ? [COPIES[container.engine].map(([text, symbol, run, testid]) => item(text, symbol, () => Promise.resolve(run(container)).catch(toastError), { testid })), h("hr")] : null, act("remove"));
   menu.addEventListener("toggle", (event) => event.newState === "closed" && close());

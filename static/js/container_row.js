@@ -3,6 +3,7 @@
 import "./elements/spark-line.js";
 import { ACTIONS, available, containerUrl } from "./actions.js";
 import { h, icon, setAttribute, setText } from "./dom.js";
+import { marksOf } from "./lib/container_facts.js";
 import * as format from "./lib/format.js";
 import { NAMESPACE_TYPES, isolationOf, isolationText } from "./lib/sharing.js";
 import { store } from "./store.js";
@@ -17,8 +18,8 @@ export function ending(container, now = Date.now() / 1000) {
   if (container.state === "created") return "not started yet";
   if (container.state === "unknown") return container.reason || "its state is not known";
   const code = container.exit_code == null ? "" : ` ${container.exit_code}`;
-  const reason = container.reason && container.reason !== `exited${code}` ? ` · ${container.reason}` : "";
-  return `exited${code}${reason}${container.finished_at ? ` · ${format.ago(container.finished_at, now)}` : ""}`;
+  const told = container.reason?.startsWith(`exited${code}`) ? container.reason.slice(`exited${code}`.length) : container.reason ? ` · ${container.reason}` : "";
+  return `exited${code}${told}${container.finished_at ? ` · ${format.ago(container.finished_at, now)}` : ""}`;
 }
 
 function levelOf(used, limit) {
@@ -61,6 +62,7 @@ export class ContainerRow {
     this.dot = h("i", { class: "dot", role: "img" });
     this.link = h("a", { class: "clip", tabindex: "-1" });
     this.drift = driftMark();
+    this.marks = h("span", { class: "marks" });
     this.engine = h("span", { class: "badge" });
     this.image = h("span", { class: "clip quiet", "data-testid": "image" });
     this.spark = document.createElement("spark-line");
@@ -76,7 +78,7 @@ export class ContainerRow {
     this.numbers = [cell("c-cpu", this.spark, this.cpu), cell("c-mem", this.memory, this.track.element), cell("c-pids", this.pids)];
     this.ended = cell("c-end", this.reason);
     this.element = h("div", { role: "row", class: "crow", tabindex: "-1", "data-testid": "container-row", dataset: { id: container.id } },
-      cell("c-name", this.box, this.dot, this.link, this.drift), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
+      cell("c-name", this.box, this.dot, this.link, this.drift, this.marks), cell("c-engine", this.engine), cell("c-image", this.image), this.numbers, this.ended,
       cell("c-ns", this.strip, this.shared), this.actions);
     this.update(container);
   }
@@ -84,13 +86,15 @@ export class ContainerRow {
   update(container) {
     this.container = container;
     const { element } = this;
-    const shape = JSON.stringify([container.name, container.state, container.exit_code, container.reason, container.engine, container.image, container.stale]);
+    const marks = marksOf(container);
+    const shape = JSON.stringify([container.name, container.state, container.exit_code, container.reason, container.engine, container.image, container.stale, marks]);
     if (shape !== this.shape) {
       this.shape = shape;
       element.dataset.name = container.name;
       element.dataset.state = container.state;
       setAttribute(element, "data-stale", container.stale ? "true" : null);
       element.title = container.stale ? "As last seen: its engine does not answer." : "";
+      this.marks.replaceChildren(...marks.map((mark) => h("i", { class: "mark", role: "img", "aria-label": mark.text, title: mark.text, "data-mark": mark.kind }, mark.icon ? icon(mark.icon) : null)));
       setAttribute(this.dot, "data-state", dotState(container));
       setAttribute(this.dot, "aria-label", container.state);
       this.dot.title = container.state;

@@ -56,11 +56,12 @@ export function ask(title, details, agree, { danger = true } = {}) {
   });
 }
 
-/** Asks for one line of text. `send(text)` does it; its failure is shown and the dialog stays. → true when it was done */
-export function askText(title, label, { value = "", agree = "OK", hint = "", send }) {
+/** Asks for a line of text, or for `lines` of it. `send(text)` does it; its failure is shown and the dialog stays. → true when it was done */
+export function askText(title, label, { value = "", agree = "OK", hint = "", lines = 1, send }) {
   return new Promise((resolve) => {
     let done = false;
-    const box = h("input", { name: "text", value, required: true, spellcheck: "false", autocomplete: "off", autofocus: true, "data-testid": "ask-text" });
+    const props = { name: "text", spellcheck: "false", autocomplete: "off", autofocus: true, "data-testid": "ask-text" };
+    const box = lines > 1 ? h("textarea", { ...props, rows: lines, class: "mono", props: { value } }) : h("input", { ...props, value, required: true });
     const problem = h("p", { class: "error-text", role: "alert" });
     const dialog = h("dialog", { "aria-labelledby": "ask-title", class: "ask" },
       h("form", { method: "dialog", novalidate: true, on: { submit } },

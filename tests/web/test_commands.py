@@ -91,6 +91,18 @@ async def test_sandbox_exec_hands_on_the_exit_code(monkeypatch, staff, worker):
     assert ended.value.code == 7
 
 
+async def test_sandbox_renames_pauses_signals_and_removes_by_force(monkeypatch, staff, worker):
+    await sandbox(monkeypatch, "run", "web-1", "sleep", "1000")
+    assert "web-2" in await sandbox(monkeypatch, "rename", "web-1", "web-2")
+    assert "paused" in await sandbox(monkeypatch, "pause", "web-2")
+    assert "running" in await sandbox(monkeypatch, "resume", "web-2")
+    assert "running" in await sandbox(monkeypatch, "set-restart", "web-2", "on-failure:3")
+    assert "running" in await sandbox(monkeypatch, "restart", "--timeout", "1", "web-2")
+    assert json.loads(await sandbox(monkeypatch, "--json", "kill", "--signal", "INT", "web-2"))["exit_code"] == 130
+    assert await sandbox(monkeypatch, "rm", "--force", "web-2") == ""
+    assert worker.engine.containers == {}
+
+
 async def test_sandbox_acts_with_the_rights_of_a_user(monkeypatch, staff, olga, worker):
     worker.engine.add("staffs", owner="staff")
     with pytest.raises(CommandError, match="There is no container staffs"):
@@ -103,6 +115,9 @@ async def test_sandbox_says_what_is_wrong(monkeypatch, staff, worker):
         ("limits", "nothing", "memory"),
         ("run", "--limit", "memory=lots", "x"),
         ("--as", "nobody", "list"),
+        ("set-restart", "nothing", "sometimes"),
+        ("logs", "--since", "soon", "nothing"),
+        ("kill", "--signal", "NOPE", "nothing"),
     ):
         with pytest.raises(CommandError):
             await sandbox(monkeypatch, *words)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-
-from containers_app import accounts, image_services, mirror
-from containers_app.errors import Conflict, TerrariumError
+from containers_app import image_services
+from containers_app.errors import Conflict
+from containers_app.management import tars
+from containers_app.management.job_waiting import PAUSE, finish
+from containers_app.management.service_command import Handler, Options, ServiceCommand
 from containers_app.spec import is_upload, parse_import
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import MAX_PIECE, Job
 
-PAUSE = 0.2  # seconds between looks at a job
 _ARGUMENT = {
     "tar": "path", "oci": "path", "directory": "path", "debootstrap": "suite", "docker-image": "reference",
     "docker-container": "container", "registry": "reference",
 }  # fmt: skip
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Imports, lists, removes and exports images, as the panel does."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--as", dest="username", default="", metavar="USER", help="act as this user")
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    def add_actions(self, actions: Any) -> None:
         actions.add_parser("list", help="list images")
         adding = actions.add_parser("import", help="make an image")
         adding.add_argument("name")
@@ -36,26 +33,19 @@ class Command(BaseCommand):
         actions.add_parser("remove", help="remove an image").add_argument("name")
         actions.add_parser("export", help="write its files to standard output, as a tar").add_argument("name")
 
-    def handle(self, *args: Any, action: str, username: str, **options: Any) -> None:
-        try:
-            asyncio.run(self._run(action, username, options))
-        except (TerrariumError, LookupError) as error:
-            raise CommandError(f"{error.args[0]} {getattr(error, 'hint', '')}".strip()) from None
+    def handlers(self) -> dict[str, Handler]:
+        return {"list": self._list, "import": self._import, "remove": self._remove, "export": self._export}
 
-    async def _run(self, action: str, username: str, options: dict[str, Any]) -> None:
-        visitor = await accounts.operator(username)
-        try:
-            await getattr(self, f"_{action}")(visitor, options)
-        finally:
-            known = mirror.current()
-            known.close()
-            known.client.close()
-
-    async def _list(self, visitor: Visitor, options: dict[str, Any]) -> None:
-        for image in await image_services.list_images(visitor):
+    async def _list(self, visitor: Visitor, options: Options) -> int:
+        images = await image_services.list_images(visitor)
+        if options["json"]:
+            self.print_json({"items": images, "next": None})
+            return 0
+        for image in images:
             self.stdout.write(f"{image['engine']:8}{image['size'] or 0:>14}  {image['name']}")
+        return 0
 
-    async def _import(self, visitor: Visitor, options: dict[str, Any]) -> None:
+    async def _import(self, visitor: Visitor, options: Options) -> int:
         words, kind = options["source"], options["kind"]
         value: object = words if kind == "programs" else words[0]
         source = {"type": kind} if words == ["-"] else {"type": kind, _ARGUMENT.get(kind, "programs"): value}
@@ -63,16 +53,9 @@ class Command(BaseCommand):
         job = await image_services.import_image(visitor, spec)
         if is_upload(spec.source):
             await self._send(visitor, job)
-        phase = ""
-        while job.state == "running":
-            await asyncio.sleep(PAUSE)
-            job = await image_services.get_job(visitor, job.id)
-            if job.phase != phase:
-                phase = job.phase
-                self.stderr.write(phase)
-        if job.state != "done":
-            raise CommandError(f"{job.message} {job.hint}".strip())
+        job = await finish(visitor, job, self.stderr.write)
         self.stdout.write(f"{spec.name} {job.message}".strip())
+        return 0
 
     async def _send(self, visitor: Visitor, job: Job) -> None:
         """Standard input, piece by piece."""
@@ -93,17 +76,11 @@ class Command(BaseCommand):
                     raise
             await asyncio.sleep(PAUSE)
 
-    async def _remove(self, visitor: Visitor, options: dict[str, Any]) -> None:
+    async def _remove(self, visitor: Visitor, options: Options) -> int:
         await image_services.remove_image(visitor, options["name"])
+        return 0
 
-    async def _export(self, visitor: Visitor, options: dict[str, Any]) -> None:
-        """The caller's own files are out of reach: this process has the root of the web process."""
-        if sys.stdout.isatty():
-            raise CommandError("A tar is nothing for a terminal. Send it to a file: image export NAME > FILE")
-        descriptor = await image_services.export_image(visitor, options["name"])
-        try:
-            while data := await asyncio.to_thread(os.read, descriptor, 1 << 20):
-                await asyncio.to_thread(sys.stdout.buffer.write, data)
-        finally:
-            os.close(descriptor)
-            sys.stdout.flush()
+    async def _export(self, visitor: Visitor, options: Options) -> int:
+        tars.refuse_terminal()
+        await tars.write(await image_services.export_image(visitor, options["name"]))
+        return 0

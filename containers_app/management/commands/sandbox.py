@@ -2,171 +2,172 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 from argparse import REMAINDER
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-
-from containers_app import accounts, mirror, services
-from containers_app.errors import TerrariumError
-from containers_app.spec import LimitReading, parse_container, parse_limits
+from containers_app import image_services, services
+from containers_app.api.containers import patience, signal_number
+from containers_app.management import tars
+from containers_app.management.following import since, write_log
+from containers_app.management.job_waiting import finish
+from containers_app.management.run_options import add_run_options, body, restart
+from containers_app.management.service_command import Handler, Options, ServiceCommand, limit_changes
+from containers_app.spec import parse_changes, parse_container
 from containers_app.visitors import Visitor
-from containers_app.worker.protocol import Container, LogQuery
+from containers_app.worker.protocol import Container, Job, LogQuery
 
 _COLUMNS = ("ID", "NAME", "ENGINE", "STATE", "PID", "IMAGE", "OWNER")
+_PLAIN = {
+    "start": "start it",
+    "pause": "freeze its processes",
+    "resume": "thaw its processes",
+    "inspect": "print all that is known",
+}
 
 
-class Command(BaseCommand):
+class Command(ServiceCommand):
     help = "Makes, lists and steers sandboxes and containers, as the panel does."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--as", dest="username", default="", metavar="USER", help="act as this user; the first administrator if left out"
-        )
-        parser.add_argument("--json", action="store_true", help="print what the API would answer")
-        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        run = actions.add_parser("run", help="make a container and start it")
-        run.add_argument("name")
-        run.add_argument("--engine", default="raw")
-        run.add_argument("--image", default="busybox")
-        run.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="for example memory=64M")
-        run.add_argument("--namespace", action="append", default=[], metavar="TYPE=MODE", help="for example net=none")
-        run.add_argument("command", nargs=REMAINDER, help="program and arguments; the image's own if left out")
+    def add_actions(self, actions: Any) -> None:
+        add_run_options(actions.add_parser("run", help="make a container and start it"))
         listing = actions.add_parser("list", help="list containers")
         listing.add_argument("--engine", default="")
         listing.add_argument("--state", default="")
-        for name, text in _ONE.items():
-            actions.add_parser(name, help=text).add_argument("container", help="id, name or beginning of the id")
-        remove = actions.add_parser("remove", help="remove it")
-        remove.add_argument("container")
-        remove.add_argument("--force", action="store_true", help="also when it is running")
-        execute = actions.add_parser("exec", help="run a command inside; its exit code becomes ours")
-        execute.add_argument("container")
+
+        def on_one(name: str, text: str, **more: Any) -> Any:
+            parser = actions.add_parser(name, help=text, **more)
+            parser.add_argument("container", help="id, name or beginning of the id")
+            return parser
+
+        for name, text in _PLAIN.items():
+            on_one(name, text)
+        for name, text in (("stop", "stop it: its stop signal, then SIGKILL"), ("restart", "stop and start it")):
+            on_one(name, text).add_argument("--timeout", type=float, metavar="SECONDS", help="until SIGKILL")
+        on_one("kill", "send a signal").add_argument("--signal", default="KILL", help="a name or a number; KILL if left out")
+        on_one("remove", "remove it", aliases=["rm"]).add_argument("--force", action="store_true", help="also when it runs")
+        on_one("rename", "give it another name").add_argument("name")
+        on_one("set-restart", "change what becomes of it when it ends").add_argument(
+            "policy", metavar="POLICY[:RETRIES]", help="no, on-failure, unless-stopped or always"
+        )
+        execute = on_one("exec", "run a command inside; its exit code becomes ours")
+        execute.add_argument("--namespace", action="append", default=[], metavar="TYPE", help="join only these, as nsenter does")
+        execute.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
         execute.add_argument("command", nargs=REMAINDER)
-        limits = actions.add_parser("limits", help="show limits, or change them")
-        limits.add_argument("container")
-        limits.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="for example memory=64M; nothing after = clears")
+        on_one("add-process", "put a process of the host into its control groups").add_argument("pid", type=int)
+        on_one("limits", "show limits, or change them").add_argument(
+            "changes", nargs="*", metavar="NAME=VALUE", help="for example memory=64M; nothing after = clears"
+        )
+        logs = on_one("logs", "print the end of its log")
+        logs.add_argument("--follow", action="store_true", help="go on until it ends")
+        logs.add_argument("--timestamps", action="store_true", help="the time before each line")
+        logs.add_argument("--since", default="", metavar="TIME", help="15m, 2h or a date")
+        logs.add_argument("--tail", type=int, default=1000, metavar="LINES")
+        on_one("clone", "make another one like it, with a copy of its files").add_argument("name")
+        on_one("commit", "make an image of its files").add_argument("image")
+        on_one("export", "write its files to standard output, as a tar")
 
-    def handle(self, *args: Any, action: str, username: str, **options: Any) -> None:
-        try:
-            code = asyncio.run(self._run(action, username, options))
-        except (TerrariumError, LookupError) as error:
-            hint = getattr(error, "hint", "")
-            raise CommandError(f"{error.args[0]} {hint}".strip()) from None
-        if code:
-            sys.exit(code)
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "run": self._make, "list": self._list, "exec": self._execute, "limits": self._limits, "inspect": self._inspect,
+            "start": self._plain, "pause": self._plain, "resume": self._plain, "stop": self._stop, "restart": self._stop,
+            "kill": self._kill, "remove": self._remove, "rm": self._remove, "rename": self._change, "set-restart": self._change,
+            "add-process": self._add_process, "logs": self._logs, "clone": self._copy, "commit": self._copy,
+            "export": self._export,
+        }  # fmt: skip
 
-    async def _run(self, action: str, username: str, options: dict[str, Any]) -> int:
-        visitor = await accounts.operator(username)
-        try:
-            handlers = {"run": self._run_container, "list": self._list, "exec": self._exec, "limits": self._limits,
-                        "inspect": self._inspect, "remove": self._remove, "logs": self._logs}  # fmt: skip
-            return await handlers.get(action, self._one)(visitor, options | {"action": action})
-        finally:
-            known = mirror.current()
-            known.close()
-            known.client.close()
+    async def _make(self, visitor: Visitor, options: Options) -> int:
+        return self._show(options, await services.create_container(visitor, parse_container(body(options))))
 
-    async def _run_container(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        spec = {name: options[name] for name in ("name", "engine", "image", "command")}
-        spec |= {"limits": _pairs(options["limit"]), "namespaces": _pairs(options["namespace"])}
-        return self._show(options, await services.create_container(visitor, parse_container(spec)))
-
-    async def _list(self, visitor: Visitor, options: dict[str, Any]) -> int:
+    async def _list(self, visitor: Visitor, options: Options) -> int:
         page = await services.list_containers(visitor, engine=options["engine"], state=options["state"])
         if options["json"]:
-            self._print_json({"items": page.containers, "next": None})
+            self.print_json({"items": page.containers, "next": None})
         else:
-            self._print_table(_COLUMNS, [_row(container) for container in page.containers])
+            self.print_table(_COLUMNS, [_row(container) for container in page.containers])
         return 0
 
-    async def _exec(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        result = await services.execute_command(visitor, options["container"], tuple(options["command"]))
+    async def _execute(self, visitor: Visitor, options: Options) -> int:
+        argv, kinds = tuple(options["command"]), tuple(options["namespace"])
+        result = await services.execute_command(visitor, options["container"], argv, options["timeout"], kinds)
         if options["json"]:
-            self._print_json(result)
+            self.print_json(result)
             return 0
         self.stdout.write(result.stdout, ending="")
         self.stderr.write(result.stderr, ending="")
         return result.exit_code
 
-    async def _limits(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        changes = parse_limits({name: value or None for name, value in _pairs(options["changes"]).items()})
+    async def _limits(self, visitor: Visitor, options: Options) -> int:
+        changes = limit_changes(options["changes"])
         if changes:
             readings = await services.update_limits(visitor, options["container"], changes)
         else:
             readings = await services.read_limits(visitor, options["container"])
-        if options["json"]:
-            self._print_json(readings)
-        else:
-            self._print_table(
-                ("LIMIT", "REQUESTED", "KERNEL", "EFFECTIVE", "UNIT"), [_limit_row(*item) for item in readings.items()]
-            )
+        self.print_limits(options, readings)
         return 0
 
-    async def _inspect(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        self._print_json(await services.get_container(visitor, options["container"]))
+    async def _inspect(self, visitor: Visitor, options: Options) -> int:
+        self.print_json(await services.get_container(visitor, options["container"]))
         return 0
 
-    async def _remove(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        await services.remove_container(visitor, options["container"], options["force"])
-        return 0
-
-    async def _logs(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        self.stdout.write((await services.read_logs(visitor, options["container"], LogQuery())).text, ending="")
-        return 0
-
-    async def _one(self, visitor: Visitor, options: dict[str, Any]) -> int:
-        """start, stop, kill, restart, pause, resume."""
+    async def _plain(self, visitor: Visitor, options: Options) -> int:
         act = getattr(services, f"{options['action']}_container")
         return self._show(options, await act(visitor, options["container"]))
 
-    def _show(self, options: dict[str, Any], container: Container) -> int:
-        if options["json"]:
-            self._print_json(container)
-        else:
-            self._print_table(_COLUMNS, [_row(container)])
+    async def _stop(self, visitor: Visitor, options: Options) -> int:
+        act = services.stop_container if options["action"] == "stop" else services.restart_container
+        return self._show(options, await act(visitor, options["container"], patience(options["timeout"])))
+
+    async def _kill(self, visitor: Visitor, options: Options) -> int:
+        number = signal_number(options["signal"])
+        return self._show(options, await services.kill_container(visitor, options["container"], number))
+
+    async def _remove(self, visitor: Visitor, options: Options) -> int:
+        await services.remove_container(visitor, options["container"], options["force"])
         return 0
 
-    def _print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+    async def _change(self, visitor: Visitor, options: Options) -> int:
+        renamed = options["action"] == "rename"
+        changes = {"name": options["name"]} if renamed else {"restart": restart(options["policy"])}
+        return self._show(options, await services.update_container(visitor, options["container"], parse_changes(changes)))
 
-    def _print_table(self, head: Sequence[str], rows: list[list[str]]) -> None:
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        for row in (head, *rows):
-            self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    async def _add_process(self, visitor: Visitor, options: Options) -> int:
+        found = await services.add_process(visitor, options["container"], options["pid"], ("cgroup",))
+        return self._show(options, found)
 
+    async def _logs(self, visitor: Visitor, options: Options) -> int:
+        query = LogQuery(max(0, options["tail"]), "", options["timestamps"], since(options["since"]))
 
-_ONE = {
-    "start": "start it",
-    "stop": "stop it: SIGTERM, then SIGKILL",
-    "kill": "send SIGKILL",
-    "restart": "stop and start it",
-    "pause": "freeze its processes",
-    "resume": "thaw its processes",
-    "inspect": "print all that is known",
-    "logs": "print the end of its log",
-}
+        def write(text: str) -> None:
+            self.stdout.write(text, ending="")
+            self.stdout.flush()
 
+        await write_log(visitor, options["container"], query, options["follow"], write)
+        return 0
 
-def _pairs(words: list[str]) -> dict[str, str]:
-    """``["memory=64M"]`` → ``{"memory": "64M"}``."""
-    pairs = dict(word.partition("=")[::2] for word in words)
-    if any("=" not in word for word in words):
-        raise CommandError("Write NAME=VALUE, for example memory=64M.")
-    return pairs
+    async def _copy(self, visitor: Visitor, options: Options) -> int:
+        if options["action"] == "clone":
+            job = await image_services.clone_container(visitor, options["container"], options["name"])
+        else:
+            job = await image_services.commit_container(visitor, options["container"], options["image"])
+        done: Job = await finish(visitor, job, self.stderr.write)
+        self.stdout.write(f"{done.target} {done.message}".strip())
+        return 0
+
+    async def _export(self, visitor: Visitor, options: Options) -> int:
+        tars.refuse_terminal()
+        _, descriptor = await image_services.export_container(visitor, options["container"])
+        await tars.write(descriptor)
+        return 0
+
+    def _show(self, options: Options, container: Container) -> int:
+        if options["json"]:
+            self.print_json(container)
+        else:
+            self.print_table(_COLUMNS, [_row(container)])
+        return 0
 
 
 def _row(container: Container) -> list[str]:
     state = f"{container.state} ({container.reason})" if container.reason else container.state
     identity = [container.id[:12], container.name, container.engine, state]
     return [*identity, str(container.pid or "-"), container.image, container.owner or "-"]
-
-
-def _limit_row(name: str, reading: LimitReading) -> list[str]:
-    values = ["none" if value is None else str(value) for value in (reading.requested, reading.kernel, reading.effective)]
-    return [name, *values, f"locked: {reading.locked}" if reading.locked else reading.unit]

@@ -1,7 +1,7 @@
 // What happened to the containers, newest first, live.
 
 import { emptyState, h, icon, pageData } from "../dom.js";
-import { eventRow } from "../tabs.js";
+import { eventRow } from "../event_row.js";
 import { listen, store } from "../store.js";
 
 const MOST = 500; // rows kept; older ones are in the API

@@ -55,12 +55,13 @@ class ContainerList extends HTMLElement {
     this.body = h("div", { role: "rowgroup", class: "crows" });
     this.empty = h("div", { hidden: true });
     this.grid = h("div", { class: "clist panel-box", role: "grid", "aria-label": "Containers", "aria-readonly": "true", "aria-multiselectable": "true", "data-testid": "container-list" }, h("div", { role: "rowgroup" }, h("div", { role: "row", class: "chead" }, this.heads)), this.body);
+    this.stale = h("div", { class: "banner warn", role: "status", hidden: true, "data-testid": "stale-banner" }, icon("warning"), h("p"));
     this.note = h("p", { class: "hint engine-note" });
     this.append(
       h("div", { class: "page-head" }, h("h1", null, "Containers"), this.count,
         h("div", { class: "tools" }, this.problem, h("div", { class: "filter" }, icon("search"), this.search),
           h("button", { type: "button", class: "primary", "data-testid": "new-sandbox", title: "New sandbox (n)", on: { click: () => openCreateDialog(data) } }, icon("plus"), "New sandbox"))),
-      this.grid, this.empty, this.note, this.#selection.bar);
+      this.stale, this.grid, this.empty, this.note, this.#selection.bar);
     this.#drawEngines(data.host?.engines ?? []);
     this.#listen();
     this.#sync([...store.containers.keys()], []);
@@ -190,8 +191,15 @@ class ContainerList extends HTMLElement {
     this.body.append(fresh);
     for (const id of this.#visible) this.#rows.get(id)?.updateIsolation();
     this.#selection.draw();
+    this.#drawStale();
     this.#order();
     this.#filter(false);
+  }
+
+  #drawStale() {
+    const engines = [...new Set([...store.containers.values()].filter((container) => container.stale).map((container) => container.engine))];
+    this.stale.hidden = !engines.length;
+    if (engines.length) setText(this.stale.lastChild, `${engines.join(", ")} does not answer. Its containers are greyed, and as last seen; they come back by themselves when it does. Sandboxes run on.`);
   }
 
   #seen(entries) {

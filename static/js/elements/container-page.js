@@ -3,6 +3,7 @@
 import "./container-overview.js";
 import { ACTIONS, available, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
+import { rename } from "../changes.js";
 import { dotState, driftMark, ending, living, showDrift } from "../container_row.js";
 import { emptyState, errorState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { listen, store } from "../store.js";
@@ -29,12 +30,14 @@ class ContainerPage extends HTMLElement {
     this.engine = h("span", { class: "badge" });
     this.drift = driftMark("a");
     this.drift.href = this.#url("limits");
+    this.health = h("span", { class: "badge", hidden: true, "data-testid": "container-health" });
     this.actions = h("div", { class: "tools", "data-testid": "container-actions" });
     this.heading = h("h1", { class: "clip" });
     this.panel = h("div", { role: "tabpanel", id: "tabpanel", tabindex: "0", class: "tabpanel stack" });
     this.tabs = h("div", { role: "tablist", class: "tabs", "aria-label": "About this container" }, Object.entries(TABS).map(([name, tab]) => h("a", { role: "tab", id: `tab-${name}`, href: this.#url(name), "aria-controls": "tabpanel", "data-testid": `tab-${name}`, dataset: { tab: name }, tabindex: "-1" }, icon(tab.icon), h("span", null, tab.label))));
+    this.stale = h("div", { class: "banner warn", role: "status", hidden: true, "data-testid": "container-stale" }, icon("warning"), h("p"));
     this.append(h("nav", { class: "crumbs small", "aria-label": "Where you are" }, h("a", { href: "/containers/" }, "Containers"), h("span", { class: "faint", "aria-hidden": "true" }, " / ")),
-      h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.state, this.drift, this.actions), this.tabs, this.panel);
+      h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.health, this.state, this.drift, this.actions), this.stale, this.tabs, this.panel);
     this.#wire();
     this.#draw();
     this.#show(TABS[this.data.tab] ? this.data.tab : "overview");
@@ -83,6 +86,9 @@ class ContainerPage extends HTMLElement {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select, .xterm") || document.querySelector("dialog[open]")) return;
     const tab = /^[1-9]$/.test(event.key) ? Object.keys(TABS)[Number(event.key) - 1] : null;
     if (tab) this.#go(tab);
+    else if (event.key === "F2" && this.container) rename(this.container);
+    else return;
+    event.preventDefault();
   }
 
   #fromUrl() {
@@ -109,16 +115,18 @@ class ContainerPage extends HTMLElement {
     this.tabs.querySelector("[aria-selected=true]").scrollIntoView({ block: "nearest", inline: "nearest" });
     this.panel.setAttribute("aria-labelledby", `tab-${name}`);
     this.panel.dataset.tab = name;
-    const { open, element } = TABS[name];
+    const { element, load } = TABS[name];
+    let { open } = TABS[name];
     const context = { id: this.id_, name: this.container?.name ?? this.data.container.name, limits_table: this.data.limits_table ?? [], toolbox: name === "toolbox" };
+    try {
+      await LOADERS[element]?.();
+      if (load) ({ open } = await load());
+    } catch {
+      if (turn === this.#opened) this.panel.replaceChildren(errorState({ message: "This tab's code could not be fetched.", hint: "Load the page again." }));
+      return;
+    }
+    if (turn !== this.#opened) return;
     if (element) {
-      try {
-        await LOADERS[element]?.();
-      } catch {
-        this.panel.replaceChildren(errorState({ message: "This tab's code could not be fetched.", hint: "Load the page again." }));
-        return;
-      }
-      if (turn !== this.#opened) return;
       const view = document.createElement(element);
       this.panel.replaceChildren(view);
       view.open(context);
@@ -140,6 +148,12 @@ class ContainerPage extends HTMLElement {
     setAttribute(this.dot, "aria-label", container.state);
     setAttribute(this.engine, "data-engine", container.engine);
     setText(this.engine, container.engine);
+    this.health.hidden = !container.health;
+    setText(this.health, container.health);
+    this.health.className = `badge ${{ healthy: "good", unhealthy: "bad" }[container.health] ?? "warn"}`;
+    setAttribute(this, "data-stale", container.stale ? "true" : null);
+    this.stale.hidden = !container.stale;
+    setText(this.stale.lastChild, `${container.engine} does not answer. All that is shown here is as last seen, and nothing can be done to ${container.name} until it does.`);
     setText(this.state, living(container) ? container.state : ending(container));
     showDrift(this.drift, container);
     const names = available(container).filter((name) => QUICK.includes(name) && !["terminal", "toolbox"].includes(name));

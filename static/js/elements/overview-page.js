@@ -9,7 +9,7 @@ import * as format from "../lib/format.js";
 import { History } from "../lib/history.js";
 import { NAMESPACE_TYPES } from "../lib/sharing.js";
 import { listen, store } from "../store.js";
-import { eventRow } from "../tabs.js";
+import { eventRow } from "../event_row.js";
 
 const TOP = 6; // containers in each "who uses most"
 const EVENTS = 8;

@@ -21,11 +21,18 @@ class TimeChart extends HTMLElement {
     this.top = h("span", { class: "top" });
     this.cursor = h("i", { class: "cursor", hidden: true });
     this.plot = h("div", { class: "plot" }, svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, this.area, this.line, this.second, this.limit), this.top, this.cursor);
-    this.caption = h("figcaption", null, h("span", { class: "label" }, spec.label), this.now, h("span", { class: "faint small" }, spec.unit));
+    this.unit = h("span", { class: "faint small clip", "data-testid": `chart-${spec.name}-unit` }, spec.unit);
+    this.caption = h("figcaption", null, h("span", { class: "label" }, spec.label), this.now, this.unit);
     this.append(h("figure", { class: "panel-box" }, this.caption, this.plot, h("div", { class: "axis", "aria-hidden": "true" }, h("span", null, "5 min ago"), h("span", null, "now"))));
     this.plot.addEventListener("pointermove", (event) => this.#point(event));
     this.plot.addEventListener("pointerleave", () => { this.at = null; this.cursor.hidden = true; this.#say(); });
     return this;
+  }
+
+  /** A word on whose numbers these are, behind the unit. */
+  note(text) {
+    setText(this.unit, [this.spec.unit, text].filter(Boolean).join(" · "));
+    this.unit.title = text;
   }
 
   draw(history, stats) {

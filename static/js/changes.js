@@ -1,0 +1,28 @@
+// What can change in a container's description while it lives: its name, its restart policy, its labels.
+
+import { api } from "./api.js";
+import { pairs } from "./create/fields.js";
+import { askText, toast } from "./feedback.js";
+import { store } from "./store.js";
+
+export const RESTART_POLICIES = { no: "no", "on-failure": "on failure", "unless-stopped": "unless stopped", always: "always" };
+
+async function update(container, changes) {
+  store.put(await api.patch(`/containers/${encodeURIComponent(container.id)}`, changes));
+}
+
+export async function rename(container) {
+  const send = (name) => update(container, { name });
+  if (await askText(`Rename ${container.name}`, "Name", { value: container.name, agree: "Rename", hint: "It runs on; its host name inside stays as it is.", send })) toast("It has its new name.");
+}
+
+export async function setRestart(container, policy) {
+  await update(container, { restart: policy });
+  toast(policy === "no" ? `${container.name} stays ended when it ends.` : `${container.name} starts again: ${RESTART_POLICIES[policy]}.`);
+}
+
+export async function editLabels(container) {
+  const value = Object.entries(container.labels ?? {}).map(([name, text]) => `${name}=${text}`).join("\n");
+  const send = (text) => update(container, { labels: Object.fromEntries(pairs(text)) });
+  if (await askText(`Labels of ${container.name}`, "Labels", { value, agree: "Save", hint: "One NAME=value a line.", lines: 6, send })) toast("The labels are saved.");
+}
