@@ -201,10 +201,11 @@ class RawEngine(Actions):
 
     def _checked(self, spec: ContainerSpec) -> ContainerSpec:
         check_spec(self._policy, spec)
+        spec = raw_making.with_defaults(spec, images.get_image(self._images, spec.image))
         check_possible(spec)
         if spec.group:
             self.groups.get(spec.group)
-        return raw_making.with_defaults(spec, images.get_image(self._images, spec.image))
+        return spec
 
     async def _sync(self) -> None:
         """Whatever has been made meanwhile goes to the disk together."""
