@@ -9,7 +9,7 @@ import { NamespaceFields } from "./create/namespaces.js";
 import { NetworkFields } from "./create/network.js";
 import { SecurityFields } from "./create/security.js";
 import { StorageFields } from "./create/storage.js";
-import { h, icon, pageData, setText } from "./dom.js";
+import { h, icon, pageData, setText, visitor } from "./dom.js";
 import { toast, toastError } from "./feedback.js";
 import { joinCommand, splitCommand } from "./lib/argv.js";
 import { freshName } from "./lib/names.js";
@@ -53,8 +53,9 @@ class CreateForm {
 
   #engines(engines) {
     const list = engines.length ? engines : [{ name: "raw", available: true }];
+    const mine = (engine) => engine.name === "raw" || visitor().staff;
     const words = { raw: "raw · straight from the kernel" };
-    return list.map((engine) => h("option", { value: engine.name, disabled: !engine.available }, (words[engine.name] ?? engine.name) + (engine.available ? "" : " (not running here)")));
+    return list.map((engine) => h("option", { value: engine.name, disabled: !engine.available || !mine(engine) }, (words[engine.name] ?? engine.name) + (!mine(engine) ? " (for staff)" : engine.available ? "" : " (not running here)")));
   }
 
   #templates(templates) {
