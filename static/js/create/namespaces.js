@@ -16,7 +16,7 @@ export class NamespaceFields {
     this.touched = touched;
     this.tiles = Object.fromEntries(NAMESPACE_TYPES.map((type) => [type, this.#tile(type)]));
     this.boxes = []; // {types, mode, box, hint}: what is offered of a neighbour
-    this.offered = h("div", { class: "stack tight", role: "group", hidden: true, "data-testid": "create-sharing" });
+    this.offered = h("div", { class: "sharing", role: "group", hidden: true, "data-testid": "create-sharing" });
     this.element = h("fieldset", null, h("legend", null, "Namespaces: its own, the host's, or shared"), this.offered, h("div", { class: "ns-toggles" }, NAMESPACE_TYPES.map((type) => this.tiles[type].element)));
   }
 
