@@ -84,8 +84,10 @@ async def networks(request: Any) -> HttpResponse:
 
 
 async def volumes(request: Any) -> HttpResponse:
+    """Whoever is not staff gets a page that says so."""
     visitor = request.visitor
-    return await _page(request, "volumes", items=docker_services.list_volumes(visitor), host=host_services.read_host(visitor))
+    items = docker_services.list_volumes(visitor) if visitor.is_staff else []
+    return await _page(request, "volumes", items=items, host=host_services.read_host(visitor))
 
 
 async def activity(request: Any) -> HttpResponse:
@@ -117,11 +119,12 @@ async def _page(request: Any, name: str, **data: Any) -> HttpResponse:
             raise found
         else:
             data[key] = msgspec.to_builtins(found)
+    visitor = request.visitor
     context = {
         "page": name,
-        "page_data": data,
+        "page_data": data | {"me": {"username": visitor.username, "staff": visitor.is_staff}},
         "node": settings.TERRARIUM_NODE,
-        "user": request.visitor,
+        "user": visitor,
         "worker_error": worker_error,
     }
     return render(request, f"pages/{name}.html", context)

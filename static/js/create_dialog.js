@@ -9,14 +9,13 @@ import { NamespaceFields } from "./create/namespaces.js";
 import { NetworkFields } from "./create/network.js";
 import { SecurityFields } from "./create/security.js";
 import { StorageFields } from "./create/storage.js";
-import { h, icon, pageData, setText } from "./dom.js";
+import { h, icon, pageData, setText, visitor } from "./dom.js";
 import { toast, toastError } from "./feedback.js";
 import { joinCommand, splitCommand } from "./lib/argv.js";
 import { freshName } from "./lib/names.js";
 import { debounce } from "./lib/timing.js";
 import { store } from "./store.js";
 
-const SHARED = ["pid", "net", "ipc", "uts"]; // what a neighbour shares at first: all but files and users
 const PREVIEW_AFTER = 250; // ms after the last key
 
 class CreateForm {
@@ -49,13 +48,14 @@ class CreateForm {
     this.dialog.addEventListener("close", () => this.dialog.remove());
     this.engine.addEventListener("change", () => this.#engineChanged());
     this.#engineChanged();
-    if (preset) this.#show({ ...this.body(), ...preset.spec });
+    if (preset) this.namespaces.offer(preset.beside);
   }
 
   #engines(engines) {
     const list = engines.length ? engines : [{ name: "raw", available: true }];
+    const mine = (engine) => engine.name === "raw" || visitor().staff;
     const words = { raw: "raw · straight from the kernel" };
-    return list.map((engine) => h("option", { value: engine.name, disabled: !engine.available }, (words[engine.name] ?? engine.name) + (engine.available ? "" : " (not running here)")));
+    return list.map((engine) => h("option", { value: engine.name, disabled: !engine.available || !mine(engine) }, (words[engine.name] ?? engine.name) + (!mine(engine) ? " (for staff)" : engine.available ? "" : " (not running here)")));
   }
 
   #templates(templates) {
@@ -142,7 +142,7 @@ class CreateForm {
   }
 }
 
-/** data: what the page got: limits_table, images, host. preset: {title, spec} to begin with. */
+/** data: what the page got: limits_table, images, host. preset: {title, beside}: in whose namespaces it is to be. */
 export async function openCreateDialog(data, preset = null) {
   const [templates, networks, groups] = await Promise.all(["/templates", "/networks", "/groups"].map((path) => api.get(path)));
   if (document.querySelector("dialog.create")) return;
@@ -152,13 +152,11 @@ export async function openCreateDialog(data, preset = null) {
   form.name.select();
 }
 
-/** "New sandbox in its namespaces": the same form, filled in; what is the host's own stays as usual */
+/** "New sandbox in its namespaces": the same form, which offers what it has of its own */
 export async function openSharing(beside) {
-  const types = SHARED.filter((type) => !beside.namespaces[type]?.initial);
-  const namespaces = Object.fromEntries(types.map((type) => [type, `container:${beside.id}`]));
   try {
     const [host, images] = await Promise.all([api.get("/host"), api.get("/images")]);
-    await openCreateDialog({ limits_table: pageData().limits_table, images: images.items, host }, { title: `New sandbox beside ${beside.name}`, spec: { namespaces } });
+    await openCreateDialog({ limits_table: pageData().limits_table, images: images.items, host }, { title: `New sandbox beside ${beside.name}`, beside });
   } catch (error) {
     toastError(error);
   }

@@ -47,6 +47,11 @@ export function pageData() {
   return element ? JSON.parse(element.textContent) : {};
 }
 
+/** {username, staff}: who looks at this page. What only staff may do is not offered to others; the API refuses it anyway. */
+export function visitor() {
+  return pageData().me ?? { username: "", staff: false };
+}
+
 export function emptyState(iconName, title, text, ...actions) {
   return h("div", { class: "empty" }, icon(iconName), h("h2", null, title), h("p", { class: "quiet" }, text), actions.length ? h("div", { class: "row wrap" }, actions) : null);
 }

@@ -1,7 +1,8 @@
 """deploy/bench docker: the Docker engine against the daemon's own command line and API, on a private daemon, in the same rounds.
 
-The list has 200 containers, of which 190 were never started; ``docker ps`` shows the same ones. A terminal counts until the first
-byte of its program. Create and start is that of a container with no network, by our engine and by one call each of the API.
+The list has 200 containers, of which 190 were never started; ``docker ps`` shows the same ones: against it, the list as the
+worker has it, and as a panel beside that daemon gives it over HTTP on a kept connection, parsed. A terminal counts until the
+first byte of its program. Create and start is that of a container with no network, by our engine and by one call each of the API.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,12 @@ import docker as sdk
 
 from containers_app.engines.docker import DockerEngine
 from containers_app.kernel import cgroups
+from tests.bench.panel import Api
 from tests.bench.table import Row, interleave, median, show
 from tests.dockerd import Dockerd
 from tests.engines.conftest import Home, new_home
 from tests.engines.docker_engine import docker_spec
+from tests.panel import Panel, free_port
 
 LISTED, RUNNING, ROUNDS = 200, 10, 15
 
@@ -48,6 +52,16 @@ class Ours:
 
     def create(self) -> None:
         self._runner.run(self._engine.create(docker_spec(f"ours-{next(self._number)}", namespaces={"net": "none"}), ""))
+
+
+class OverHttp:
+    def __init__(self, panel: Panel) -> None:
+        self._api = Api(panel)
+
+    def look(self) -> None:
+        status, listed = self._api.call("GET", "/containers?limit=1000")
+        items: Any = listed["items"]
+        assert status == 200 and len(items) >= LISTED
 
 
 class Theirs:
@@ -80,7 +94,7 @@ class Theirs:
         self._docker("run", "-d", "--network", "none", "--name", f"cli-{next(self._number)}", "busybox", "sleep", "1000")
 
 
-def measure(home: Home, daemon: Dockerd) -> list[Row]:
+def measure(home: Home, daemon: Dockerd, panel: Panel) -> list[Row]:
     api = sdk.APIClient(daemon.url, timeout=60)
     for number in range(LISTED):
         name = f"running-{number}" if number < RUNNING else f"listed-{number}"
@@ -90,11 +104,12 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
     engine = DockerEngine("docker", daemon.url, "bench", cgroups.choose(), str(home.data / "kept"), str(home.run))
     with asyncio.Runner() as runner:
         runner.run(engine.open(lambda _: None))
-        ours, theirs = Ours(engine, runner), Theirs(daemon)
+        panel.up()
+        ours, theirs, http = Ours(engine, runner), Theirs(daemon), OverHttp(panel)
         try:
             took = interleave(
                 {
-                    "list, in the worker": ours.look, "docker ps": theirs.look,
+                    "list, in the worker": ours.look, "list, over HTTP": http.look, "docker ps": theirs.look,
                     "execute true": ours.execute, "docker exec": theirs.execute,
                     "terminal": ours.attach, "docker exec -it": theirs.attach, "create and start": ours.create,
                     "API": theirs.create_by_api, "docker run": theirs.create_by_command,
@@ -104,8 +119,8 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
         finally:
             runner.run(engine.close())
     pairs = (
-        ("list, in the worker", "docker ps"), ("execute true", "docker exec"), ("create and start", "docker run"),
-        ("create and start", "API"), ("terminal", "docker exec -it"),
+        ("list, in the worker", "docker ps"), ("list, over HTTP", "docker ps"), ("execute true", "docker exec"),
+        ("create and start", "docker run"), ("create and start", "API"), ("terminal", "docker exec -it"),
     )  # fmt: skip
     medians = {name: median(times) for name, times in took.items()}
     rows = [Row(name, medians[name], "ms") for name in dict.fromkeys(peer for _, peer in pairs)]
@@ -115,13 +130,16 @@ def measure(home: Home, daemon: Dockerd) -> list[Row]:
 def main() -> None:
     with new_home() as home:
         daemon = Dockerd(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")))
+        panel = Panel(Path(tempfile.mkdtemp(prefix="terrarium-bench-")), free_port(), daemon.url)
         try:
             daemon.prepare()
             daemon.start()
             daemon.import_busybox()
-            rows = measure(home, daemon)
+            rows = measure(home, daemon, panel)
             show(f"Docker beside {LISTED} containers (goals: create and start 1.1 × API, terminal 0.5 × docker exec -it)", rows)
         finally:
+            panel.down("--all", "--purge")
+            shutil.rmtree(panel.base)
             daemon.close()
 
 

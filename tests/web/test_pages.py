@@ -106,3 +106,15 @@ async def test_a_page_asks_the_database_nothing_while_the_visit_is_known(browser
         patched.setattr(database, "run", refuse)
         patched.setattr("django.db.backends.utils.CursorWrapper.execute", refuse)
         assert (await browser.get("/containers/")).status_code == 200
+
+
+async def test_a_page_knows_who_looks_at_it(browser, staff, olga, worker):
+    for name, is_staff in (("staff", True), ("olga", False)):
+        await browser.log_in(name)
+        assert data_of(await browser.get("/networks/"))["me"] == {"username": name, "staff": is_staff}
+
+
+async def test_volumes_are_for_staff_and_no_fault_of_the_worker(browser, olga, worker):
+    await browser.log_in("olga")
+    answer = await browser.get("/volumes/")
+    assert answer.status_code == 200 and data_of(answer)["items"] == [] and b"worker-down" not in answer.content

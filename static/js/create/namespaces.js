@@ -1,20 +1,23 @@
 // Eight namespaces: each its own, the host's, another container's, or one at a path.
 
 import { h, icon } from "../dom.js";
-import { NAMESPACE_LABELS, NAMESPACE_TYPES } from "../lib/sharing.js";
+import { NAMESPACE_LABELS, NAMESPACE_TYPES, offers } from "../lib/sharing.js";
 import { store } from "../store.js";
-import { input } from "./fields.js";
+import { check, input } from "./fields.js";
 
 const OWN = { net: [["bridge", "own, on a bridge"], ["none", "own, no network"]] };
 const PLAIN = [["private", "its own"]];
 const HOST = ["host", "the host's"];
+const USUAL = { net: "bridge" }; // the others: private
 const DOCKER = { pid: "hc", net: "hc", ipc: "hc", uts: "h", cgroup: "h", user: "h" }; // what Docker can be asked for: host, container
 
 export class NamespaceFields {
   constructor(touched) {
     this.touched = touched;
     this.tiles = Object.fromEntries(NAMESPACE_TYPES.map((type) => [type, this.#tile(type)]));
-    this.element = h("fieldset", null, h("legend", null, "Namespaces: its own, the host's, or shared"), h("div", { class: "ns-toggles" }, NAMESPACE_TYPES.map((type) => this.tiles[type].element)));
+    this.boxes = []; // {types, mode, box, hint}: what is offered of a neighbour
+    this.offered = h("div", { class: "sharing", role: "group", hidden: true, "data-testid": "create-sharing" });
+    this.element = h("fieldset", null, h("legend", null, "Namespaces: its own, the host's, or shared"), this.offered, h("div", { class: "ns-toggles" }, NAMESPACE_TYPES.map((type) => this.tiles[type].element)));
   }
 
   #tile(type) {
@@ -35,7 +38,34 @@ export class NamespaceFields {
     return [...own, ...host, ...shared, ...(can.includes("p") ? [h("option", { value: "path:" }, "at a path …")] : [])];
   }
 
+  /** A line of boxes for what can be shared with this container; they and the tiles follow each other. */
+  offer(beside) {
+    const mode = `container:${beside.id}`;
+    this.boxes = offers(beside).map(({ types, text, wanted, note }) => {
+      const { box, element } = check(`share-${types[0]}`, text, wanted);
+      const hint = note ? h("p", { class: "hint", "data-testid": `share-${types[0]}-note` }, note) : null;
+      box.dataset.testid = `share-${types[0]}`;
+      box.addEventListener("change", () => this.show(Object.fromEntries(types.map((type) => [type, box.checked ? mode : USUAL[type] ?? "private"]))));
+      element.classList.remove("wide");
+      return { types, mode, box, hint, element };
+    });
+    this.offered.setAttribute("aria-label", `Shared with ${beside.name}`);
+    this.offered.replaceChildren(h("div", { class: "row wrap" }, h("span", { class: "label" }, `Shared with ${beside.name}:`), this.boxes.map(({ element }) => element)), ...this.boxes.map(({ hint }) => hint).filter(Boolean));
+    this.offered.hidden = !this.boxes.length;
+    const shared = this.boxes.filter(({ box }) => box.checked).flatMap(({ types }) => types);
+    this.show(Object.fromEntries(shared.map((type) => [type, mode])));
+    this.#drawOffered();
+  }
+
+  #drawOffered() {
+    for (const { types, mode, box, hint } of this.boxes) {
+      box.checked = types.every((type) => this.tiles[type].choice.value === mode);
+      if (hint) hint.hidden = !box.checked;
+    }
+  }
+
   engineChanged(engine) {
+    this.offered.hidden = engine !== "raw" || !this.boxes.length;
     for (const type of NAMESPACE_TYPES) {
       const tile = this.tiles[type];
       const before = tile.choice.value;
@@ -49,6 +79,7 @@ export class NamespaceFields {
   #draw({ element, choice, path }) {
     path.hidden = choice.value !== "path:";
     element.dataset.kind = choice.value === "host" ? "host" : /^(container|path):/.test(choice.value) ? "shared" : "own";
+    this.#drawOffered();
   }
 
   /** modes: {pid: "container:ID", …}; a container that is not in the list is added to it */

@@ -3,7 +3,7 @@
 import "./job-list.js";
 import { api } from "../api.js";
 import { copyToSandboxes } from "../copies.js";
-import { emptyState, h, icon, pageData, setText } from "../dom.js";
+import { emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, askText, toast, toastError } from "../feedback.js";
 import { openImportDialog } from "../import_dialog.js";
 import * as format from "../lib/format.js";
@@ -19,6 +19,7 @@ class ImagePage extends HTMLElement {
   connectedCallback() {
     const data = pageData();
     this.#items = data.items ?? [];
+    this.me = visitor();
     this.count = h("span", { class: "sub", "data-testid": "image-count" });
     this.search = h("input", { type: "search", "data-search": true, "data-testid": "filter", "aria-label": "Filter the images", placeholder: "Filter", spellcheck: "false", on: { input: () => this.#draw() } });
     this.jobs = document.createElement("job-list");
@@ -28,8 +29,8 @@ class ImagePage extends HTMLElement {
     this.empty = h("div", { class: "panel-box", hidden: true });
     this.append(
       h("div", { class: "page-head" }, h("h1", null, "Images"), this.count, h("div", { class: "tools" }, h("div", { class: "filter" }, icon("search"), this.search),
-        pruneButtons(data.host?.engines ?? [], (engine) => this.#prune(engine)),
-        h("button", { type: "button", class: "primary", "data-testid": "import-image", on: { click: openImportDialog } }, icon("plus"), "Import an image"))),
+        this.me.staff ? [pruneButtons(data.host?.engines ?? [], (engine) => this.#prune(engine)),
+          h("button", { type: "button", class: "primary", "data-testid": "import-image", on: { click: openImportDialog } }, icon("plus"), "Import an image")] : null)),
       this.jobs, this.table, this.empty);
     listen(this.#abort.signal, "containers", () => this.#draw());
     this.#draw();
@@ -55,11 +56,12 @@ class ImagePage extends HTMLElement {
     this.body.replaceChildren(...shown.map((image) => this.#row(image)));
     this.table.hidden = !shown.length;
     this.empty.hidden = shown.length > 0;
-    this.empty.replaceChildren(this.#items.length ? emptyState("search", "Nothing matches the filter", "") : emptyState("images", "No images yet", "Import one: from a tarball, a registry, Docker, this host's programs or Debian's mirror."));
+    this.empty.replaceChildren(this.#items.length ? emptyState("search", "Nothing matches the filter", "") : emptyState("images", "No images yet", !this.me.staff ? "Staff import them. Ask an administrator." : "Import one: from a tarball, a registry, Docker, this host's programs or Debian's mirror."));
   }
 
   #row(image) {
     const raw = image.engine === "raw";
+    const { staff, username } = this.me;
     const used = this.#users(image);
     return h("tr", { "data-testid": "image-row", dataset: { name: image.name } },
       h("td", null, h("b", { class: "mono" }, image.name)), h("td", null, h("span", { class: "badge", "data-engine": image.engine }, image.engine)),
@@ -67,9 +69,9 @@ class ImagePage extends HTMLElement {
       h("td", { class: "quiet" }, image.source ?? ""), h("td", null, used.length ? h("span", { class: "inline-list" }, used.slice(0, 4).map((name) => h("a", { href: `/containers/${encodeURIComponent(name)}/` }, name)), used.length > 4 ? h("span", { class: "quiet" }, `and ${used.length - 4} more`) : null) : h("span", { class: "faint" }, "nothing")),
       h("td", { class: "acts nowrap" },
         raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download")
-          : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy ${image.name} to sandboxes`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
-        raw ? null : [h("button", { type: "button", "data-testid": "image-tag", "aria-label": `Give ${image.name} another name`, on: { click: () => this.#tag(image) } }, "Name …"), " "],
-        h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
+          : !staff ? null : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy ${image.name} to sandboxes`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
+        raw || !staff ? null : [h("button", { type: "button", "data-testid": "image-tag", "aria-label": `Give ${image.name} another name`, on: { click: () => this.#tag(image) } }, "Name …"), " "],
+        !staff && !(raw && image.owner === username) ? null : h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
   }
 
   /** Docker tells of no users: its containers do. */

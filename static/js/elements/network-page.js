@@ -3,7 +3,7 @@
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
 import { check, field, input } from "../create/fields.js";
-import { copyButton, emptyState, h, icon, pageData, setText } from "../dom.js";
+import { copyButton, emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
@@ -28,13 +28,14 @@ class NetworkPage extends HTMLElement {
     const data = pageData();
     this.#items = data.items ?? [];
     this.engines = (data.host?.engines ?? []).filter((engine) => engine.available);
+    this.staff = visitor().staff;
     this.count = h("span", { class: "sub", "data-testid": "network-count" });
     this.search = h("input", { type: "search", "data-search": true, "data-testid": "filter", "aria-label": "Filter the networks", placeholder: "Filter", spellcheck: "false", on: { input: () => this.#draw() } });
     this.body = h("tbody");
     this.table = h("div", { class: "panel-box scroll", tabindex: "0", role: "region", "aria-label": "Networks" }, h("table", null, h("thead", null, h("tr", null, HEADS.map(([label, css]) => h("th", { scope: "col", class: css }, label)))), this.body));
     this.empty = h("div", { class: "panel-box", hidden: true });
     this.append(h("div", { class: "page-head" }, h("h1", null, "Networks"), this.count, h("div", { class: "tools" }, h("div", { class: "filter" }, icon("search"), this.search),
-      h("button", { type: "button", class: "primary", "data-testid": "new-network", on: { click: () => this.#create() } }, icon("plus"), "New network"))), this.table, this.empty);
+      !this.staff ? null : h("button", { type: "button", class: "primary", "data-testid": "new-network", on: { click: () => this.#create() } }, icon("plus"), "New network"))), this.table, this.empty);
     listen(this.#abort.signal, "containers", () => { this.#draw(); refreshing(this); });
     this.#draw();
   }
@@ -84,7 +85,7 @@ class NetworkPage extends HTMLElement {
       h("td", null, this.#wayOut(network), network.isolated ? h("div", { class: "small quiet" }, "members kept apart") : null),
       h("td", null, members.length ? h("ul", { class: "stack tight" }, members.map((one) => this.#member(network, one, key))) : h("span", { class: "faint" }, "nobody")),
       h("td", { class: "acts nowrap" }, toggle, " ", this.#connectable(network).length ? [h("button", { type: "button", "data-testid": "network-connect", dataset: { key: `${key} connect` }, on: { click: () => this.#connect(network) } }, "Connect …"), " "] : null,
-        isGiven(network) ? null : h("button", { type: "button", class: "square danger", title: "Remove", "aria-label": `Remove the network ${network.name}`, "data-testid": "network-remove", dataset: { key: `${key} remove` }, on: { click: () => this.#remove(network) } }, icon("trash"))));
+        isGiven(network) || !this.staff ? null : h("button", { type: "button", class: "square danger", title: "Remove", "aria-label": `Remove the network ${network.name}`, "data-testid": "network-remove", dataset: { key: `${key} remove` }, on: { click: () => this.#remove(network) } }, icon("trash"))));
     return [row, details];
   }
 

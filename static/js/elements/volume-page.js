@@ -3,7 +3,7 @@
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
 import { field, input } from "../create/fields.js";
-import { emptyState, h, icon, pageData, setText } from "../dom.js";
+import { emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
@@ -24,7 +24,8 @@ class VolumePage extends HTMLElement {
   connectedCallback() {
     const data = pageData();
     this.#items = data.items ?? [];
-    this.engines = (data.host?.engines ?? []).filter((engine) => engine.name !== "raw" && engine.available);
+    this.staff = visitor().staff;
+    this.engines = this.staff ? (data.host?.engines ?? []).filter((engine) => engine.name !== "raw" && engine.available) : [];
     this.count = h("span", { class: "sub", "data-testid": "volume-count" });
     this.search = h("input", { type: "search", "data-search": true, "data-testid": "filter", "aria-label": "Filter the volumes", placeholder: "Filter", spellcheck: "false", on: { input: () => this.#draw() } });
     this.body = h("tbody");
@@ -32,7 +33,7 @@ class VolumePage extends HTMLElement {
     this.empty = h("div", { class: "panel-box", hidden: true });
     this.append(h("div", { class: "page-head" }, h("h1", null, "Volumes"), this.count, h("div", { class: "tools" }, h("div", { class: "filter" }, icon("search"), this.search),
       pruneButtons(this.engines, (engine) => this.#prune(engine)), this.engines.length ? h("button", { type: "button", class: "primary", "data-testid": "new-volume", on: { click: () => this.#create() } }, icon("plus"), "New volume") : null)), this.table, this.empty);
-    listen(this.#abort.signal, "containers", () => refreshing(this));
+    if (this.staff) listen(this.#abort.signal, "containers", () => refreshing(this));
     this.#draw();
     this.#measure();
   }
@@ -67,7 +68,7 @@ class VolumePage extends HTMLElement {
     this.body.replaceChildren(...shown.map((one) => this.#row(one)));
     this.table.hidden = !shown.length;
     this.empty.hidden = shown.length > 0;
-    const none = this.engines.length ? ["No volumes yet", "A volume keeps a container's data when the container goes. Make one here, and mount it in the form for a new container."] : ["No Docker here", "Volumes are Docker's. Sandboxes bind directories of the host, as far as the policy allows."];
+    const none = !this.staff ? ["Volumes are for staff", "They belong to Docker's containers, which staff run. Ask an administrator. Your sandboxes keep their files themselves."] : this.engines.length ? ["No volumes yet", "A volume keeps a container's data when the container goes. Make one here, and mount it in the form for a new container."] : ["No Docker here", "Volumes are Docker's. Sandboxes bind directories of the host, as far as the policy allows."];
     this.empty.replaceChildren(this.#items.length ? emptyState("search", "Nothing matches the filter", "") : emptyState("volumes", ...none));
   }
 

@@ -5,6 +5,18 @@ export const NAMESPACE_LABELS = {
   mnt: "Mount", uts: "Host name (UTS)", ipc: "IPC", pid: "Process ids", net: "Network", user: "User", cgroup: "Cgroup", time: "Time",
 };
 
+const NEIGHBOURLY = [["pid", "its processes"], ["net", "its network"], ["ipc", "its IPC"], ["uts", "its host name"]];
+
+/** What a new sandbox can share with this one → [{types, text, wanted, note}]. ``types`` go together; what is the host's own is left out. */
+export function offers({ namespaces = {}, name }) {
+  const own = (type) => namespaces[type] && !namespaces[type].initial;
+  const list = NEIGHBOURLY.filter(([type]) => own(type)).map(([type, text]) => ({ types: [type], text, wanted: true, note: "" }));
+  if (!own("mnt")) return list;
+  const [types, note] = own("user") ? [["mnt", "user"], `With its users, so that its files belong to the same ones. The image is not used, and what ${name} has mounted is there.`]
+    : [["mnt"], `${name} has the host's users, and this sandbox has its own: it sees these files as nobody, and writes none. To own them it would have to take the user namespace too, which the host lends only where root sets no_user_namespace in policy.toml.`];
+  return [...list, { types, text: `its files too (${types.join(" + ")})`, wanted: false, note }];
+}
+
 /** containers → Map "net:4026532201" → [container, …] of the living ones; the host's own namespaces left out */
 export function groupByInode(containers) {
   const groups = new Map();
