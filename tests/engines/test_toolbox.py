@@ -50,7 +50,7 @@ async def ask(fd: int, command: str) -> str:
 
 
 def left(home: Home, engine: RawEngine) -> list[str]:
-    known = {container.id for container in engine.all()}
+    known = {container.id for container in engine.all()} | set(os.listdir(home.data / "spares"))
     group = engine._cgroups.paths(f"terrarium-{home.tag}")[""]
     found = [entry.name for entry in os.scandir(group) if entry.is_dir()] + os.listdir(home.data / "sandboxes")
     return sorted(set(found) - known)
