@@ -44,6 +44,8 @@ from .toolbox import Toolboxes
 
 log = logging.getLogger(__name__)
 
+RELEASE_AGAIN = 2.0  # seconds between attempts
+
 
 class RawEngine(Actions):
     name = "raw"
@@ -101,6 +103,18 @@ class RawEngine(Actions):
                     record.wanted, record.restart_at = True, 0.0
                 self._restarter.look(sandbox)
         await self.wire.assert_rules()
+        self._runner.spawn(self._release_again())
+
+    async def _release_again(self) -> None:
+        """A process that is slow to die holds its control groups: they go when it has gone, unless its sandbox runs anew."""
+        while True:
+            await asyncio.sleep(RELEASE_AGAIN)
+            waiting, self._runner.unreleased = self._runner.unreleased, []
+            for paths in waiting:
+                sandbox = self._sandboxes.get(os.path.basename(next(iter(paths.values()))))
+                async with contextlib.nullcontext() if sandbox is None else sandbox.lock:
+                    if sandbox is None or sandbox.record.phase == "ready":
+                        await asyncio.to_thread(self._runner.release, paths)
 
     async def close(self) -> None:
         """Leave every sandbox running."""

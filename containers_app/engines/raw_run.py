@@ -72,6 +72,7 @@ class Runner:
         self._joiner, self._groups, self._ended, self.wire, self._init = joiner, groups, ended, wire, init
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.unreleased: list[dict[str, str]] = []
         self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
 
     def group(self, sandbox_id: str, shared: str = "") -> str:
@@ -295,14 +296,15 @@ class Runner:
     def release(self, paths: dict[str, str]) -> None:
         """End whatever is left in the cgroups and remove them. The network namespace takes its link along.
 
-        Never raises: what waits for a sandbox's end must hear of it. What could not be removed goes at the next start.
+        Never raises: what waits for a sandbox's end must hear of it. What could not be removed is ``unreleased``.
         """
         try:
             with contextlib.suppress(NotFound):
                 self._cgroups.kill(paths)
             self._cgroups.remove(paths)
         except (TerrariumError, OSError) as error:
-            log.warning("cgroups not removed: %s", error)
+            log.warning("cgroups not removed yet: %s", error)
+            self.unreleased.append(paths)
 
     async def recover(self, sandbox: Sandbox, outcome: raw_recover.Outcome) -> None:
         """Carry out what ``raw_recover.look`` found, for a sandbox that stays."""
