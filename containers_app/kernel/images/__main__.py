@@ -59,6 +59,9 @@ def main(words: list[str]) -> int:
         reporter.say(failed(error))
     except MemoryError:
         reporter.say(Failed("too_large", "It takes too much memory to read.", "Pack it with smaller headers."))
+    except FileNotFoundError as error:  # no mistake of ours: whoever owns it has removed it
+        print(f"gone meanwhile: {error}", file=sys.stderr)
+        reporter.say(Failed("kernel", "What it works on has gone meanwhile.", "Look whether it is still there, and try again."))
     except OSError as error:
         traceback.print_exc(file=sys.stderr)
         hint = (
