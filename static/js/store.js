@@ -1,7 +1,7 @@
 // The panel's live state in this page: containers and their last numbers, fed by one websocket that heals itself.
 // Events: "containers" {changed: [id], removed: [id], reset}, "stats" frame, "activity" event, "job" job, "worker" up, "connection" up.
 
-import { ApiError, api } from "./api.js";
+import { api } from "./api.js";
 import { pageData } from "./dom.js";
 import { History, everySecond } from "./lib/history.js";
 import { groupByInode } from "./lib/sharing.js";
@@ -22,8 +22,6 @@ class Store extends EventTarget {
   #socket = null;
   #retry = RETRY_FIRST;
   #groups = null;
-  #requests = 0; // sent over the websocket, and those not answered yet
-  #waiting = new Map();
   #topics = new Set(["containers", "stats"]);
 
   constructor() {
@@ -97,8 +95,6 @@ class Store extends EventTarget {
     socket.addEventListener("close", ({ code }) => {
       clearTimeout(late);
       if (this.#socket !== socket) return;
-      for (const { reject } of this.#waiting.values()) reject(new ApiError(0, { code: "unreachable", message: "The connection was lost.", hint: "Try again." }));
-      this.#waiting.clear();
       if (code === LOGGED_OUT) {
         location.assign(`/login/?next=${encodeURIComponent(location.pathname)}`);
         return;
@@ -127,25 +123,7 @@ class Store extends EventTarget {
     else if (message.type === "stats") this.#receiveStats(message);
     else if (message.type === "event") this.#emit("activity", message);
     else if (message.type === "job") this.#emit("job", message.job);
-    else if (message.type === "reply") this.#answer(message);
     else if (message.type === "worker") this.#emit("worker", message.up);
-  }
-
-  /** As PATCH …/limits, without a request's weight: for a slider that is dragged. Its answer has the limits asked for only. */
-  updateLimits(id, limits) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return api.patch(`/containers/${id}/limits`, limits);
-    const request = ++this.#requests;
-    const { promise, resolve, reject } = Promise.withResolvers();
-    this.#waiting.set(request, { resolve, reject });
-    this.#socket.send(JSON.stringify({ type: "update_limits", request, id, limits }));
-    return promise;
-  }
-
-  #answer({ request, limits, error }) {
-    const { resolve, reject } = this.#waiting.get(request) ?? {};
-    this.#waiting.delete(request);
-    if (error) reject?.(new ApiError(0, error));
-    else resolve?.(limits);
   }
 
   #receiveContainers({ reset, items = [], removed = [] }) {
