@@ -117,9 +117,10 @@ class Wire:
             except Exception:  # whatever it is: somebody waits for the end of this sandbox
                 log.exception("the rules of the ports of %s", record.spec.name)
         try:
-            if record.link_index:
-                shaping.forget(self._tag, record.link_index)
-            elif self.shape_of(record) is not None:  # its launch failed, nobody knows where
+            # A launch that failed noted no number. Its link may still be dying with its namespace, or have gone already.
+            if index := record.link_index or shaping.link_index(record.attachment.link):
+                shaping.forget(self._tag, index)
+            elif self.shape_of(record) is not None:
                 shaping.forget_orphans(self._tag, subnets.read_links())
         except OSError:  # it goes at the next start
             log.exception("the ifb of %s", record.spec.name)
