@@ -54,8 +54,8 @@ class RawEngine(Actions):
         self._node, self._tag, self._data, self._policy, self._cgroups = node, tag, data, policy, cgroups
         self._images = f"{data}/images"
         self._store = Store(data)
+        self._store.saved, self._syncing = self._saved, False
         self._sandboxes: dict[str, Sandbox] = {}
-        self._unsynced: list[str] = []  # made, and maybe not on the disk yet; one task sees to them all
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
@@ -169,7 +169,8 @@ class RawEngine(Actions):
 
     def _view(self, sandbox: Sandbox) -> Container:
         if sandbox.cached is None:
-            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups, self._tag)
+            ahead, sandbox.ahead = sandbox.ahead, None
+            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups, self._tag, ahead)
         return sandbox.cached
 
     def _touch(self, sandbox: Sandbox) -> None:
@@ -207,9 +208,6 @@ class RawEngine(Actions):
                 if isinstance(error, OSError):
                     raise disk_refused(error) from None
                 raise
-        if not self._unsynced:
-            self._runner.spawn(self._sync())
-        self._unsynced.append(record.id)
         self._touch(sandbox)
         return self._view(sandbox)
 
@@ -221,11 +219,19 @@ class RawEngine(Actions):
             self.groups.get(spec.group)
         return spec
 
+    def _saved(self) -> None:
+        """One task sees to all that is saved meanwhile: it goes to the disk together."""
+        if not self._syncing:
+            self._syncing = True
+            self._runner.spawn(self._sync())
+
     async def _sync(self) -> None:
-        """Whatever has been made meanwhile goes to the disk together."""
-        while waiting := self._unsynced[:]:
-            await asyncio.to_thread(self._store.sync, waiting)
-            del self._unsynced[: len(waiting)]
+        try:
+            while waiting := self._store.unsynced:
+                self._store.unsynced = {}
+                await asyncio.to_thread(self._store.sync, waiting)
+        finally:
+            self._syncing = False
 
     async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
         """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""

@@ -14,7 +14,8 @@ from ..spec import Changes, changed_spec, signal_number
 from . import raw_copies, raw_plan, raw_view
 from .base import Changed
 from .raw_restarter import Restarter
-from .raw_run import Runner, Sandbox, disk_refused, send
+from .raw_run import Runner, Sandbox, disk_refused
+from .raw_signals import send
 from .raw_store import Store
 
 

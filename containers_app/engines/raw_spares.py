@@ -132,7 +132,7 @@ class Spares:
         os.mkdir(home, 0o700)
         paths: dict[str, str] = {}
         try:
-            self._store.make_layer(record, home)
+            self._maker.make_spare_files(record, home)
             paths = self._cgroups.create(self._runner.group(record.id), {})
             ours, launched = self._fork(record, home)
         except BaseException:

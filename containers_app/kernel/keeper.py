@@ -346,9 +346,9 @@ def _begin_again() -> None:
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
     program = os.path.realpath(sys.executable)
-    tree = sc.open_tree(-100, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+    tree = sc.open_tree(sc.AT_FDCWD, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
     sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_RDONLY)
-    sc.move_mount(tree, -100, program)
+    sc.move_mount(tree, sc.AT_FDCWD, program)
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
 
 
