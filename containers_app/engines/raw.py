@@ -44,6 +44,7 @@ from .toolbox import Toolboxes
 
 log = logging.getLogger(__name__)
 
+SYNC_AFTER = 1.0  # seconds; a power cut takes back no more than that, a kill nothing
 RELEASE_AGAIN = 2.0  # seconds between attempts
 
 
@@ -54,7 +55,8 @@ class RawEngine(Actions):
         self._node, self._tag, self._data, self._policy, self._cgroups = node, tag, data, policy, cgroups
         self._images = f"{data}/images"
         self._store = Store(data)
-        self._store.saved, self._syncing = self._saved, False
+        self._store.saved = self._saved
+        self._syncing: asyncio.TimerHandle | None = None
         self._sandboxes: dict[str, Sandbox] = {}
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
@@ -123,6 +125,9 @@ class RawEngine(Actions):
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._spares.close()
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await self._sync()
         await self._runner.close()
 
     def status(self) -> EngineStatus:
@@ -220,18 +225,13 @@ class RawEngine(Actions):
         return spec
 
     def _saved(self) -> None:
-        """One task sees to all that is saved meanwhile: it goes to the disk together."""
-        if not self._syncing:
-            self._syncing = True
-            self._runner.spawn(self._sync())
+        """All that is saved in a while goes to the disk together: meanwhile nobody else's files get there."""
+        if self._syncing is None:
+            self._syncing = asyncio.get_running_loop().call_later(SYNC_AFTER, lambda: self._runner.spawn(self._sync()))
 
     async def _sync(self) -> None:
-        try:
-            while waiting := self._store.unsynced:
-                self._store.unsynced = {}
-                await asyncio.to_thread(self._store.sync, waiting)
-        finally:
-            self._syncing = False
+        self._syncing, waiting, self._store.unsynced = None, self._store.unsynced, {}
+        await asyncio.to_thread(self._store.sync, waiting)
 
     async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
         """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""
