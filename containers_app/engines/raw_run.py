@@ -156,7 +156,7 @@ class Runner:
         self._started(sandbox, run, launched)
 
     async def launch_spare(self, sandbox: Sandbox, spare: Spare, make_files: Callable[[], None]) -> None:
-        """Let a spare become the sandbox: its limits, its files and record, then the word that lets it go on.
+        """Let a spare become the sandbox: the rest of its steps, and meanwhile its limits, files and record; then the word.
 
         The caller holds the sandbox's lock.
         """
@@ -165,12 +165,13 @@ class Runner:
         record.run, sandbox.paths = None, spare.paths
         async with self._starting(sandbox, run, []):
             with spare.socket:
+                _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
+                spare.send(rest)
                 self._cgroups.update(sandbox.paths, record.requested)
                 self.wire.shape(record, record.requested)
                 make_files()
                 self._store.save(record)
-                _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
-                spare.go_on(rest)
+                spare.go_on()
                 self._look_ahead(sandbox)
                 try:
                     async with asyncio.timeout(SETUP_SECONDS):

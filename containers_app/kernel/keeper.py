@@ -278,10 +278,10 @@ class Keeper:
         del self.launches[launch.status]
         child = self.children.get(launch.pid)
         if launch.ready and not launch.error:
-            if launch.plan.log:  # not before: a spare's is not in its place yet
-                self.logs.watch(launch.plan.log)
             fds = [launch.pidfd] + ([launch.terminal] if launch.terminal >= 0 else [])
             self._send(launch.reply_to, {"seq": launch.seq, "pid": launch.pid}, fds)
+            if launch.plan.log:  # not before: a spare's is not in its place yet
+                self.logs.watch(launch.plan.log)
         else:
             text = "the first process was killed while it was being set up; its memory limit may be too low for that"
             error = launch.error or {"step": "set-up", "errno": 0, "text": text}

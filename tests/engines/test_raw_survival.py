@@ -192,7 +192,7 @@ async def test_the_end_of_a_sandbox_is_told_even_when_its_control_group_cannot_b
 
 
 async def test_a_record_cut_short_anywhere_is_no_sandbox_without_another_version_and_leaves_nothing(home: Home) -> None:
-    """A power cut may leave any part of it; the rename that puts it there leaves no part to a kill. Of two versions one is enough."""
+    """A power cut may leave any part of it; the rename that puts it there leaves no part to a kill. Of two, one is enough."""
     first = await again(home)
     box = await first.create(spec(start=False, limits={}), "alice")
     await first.close()
