@@ -26,7 +26,7 @@ from ..spec import NET_LIMITS, LimitReading
 from . import docker_events, docker_limits, docker_view
 from .base import Changed, EngineStatus
 from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
-from .docker_kept import KeptLimits
+from .docker_kept import Kept, KeptLimits
 from .docker_rates import DockerRates
 from .docker_view import Seen
 
@@ -203,7 +203,7 @@ class DockerList:
         inspected = sdk.inspect_container(container_id)
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
-        kept, locked = self.kept.get(container_id), self.rates.locked(host)
+        kept, locked = self._kept_for(container_id, inspected), self.rates.locked(host)
         rates = self.rates.look(container_id, docker_view.first_pid(inspected), host, kept.values if kept else {})
         if kept is None:
             return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
@@ -216,10 +216,23 @@ class DockerList:
             except TerrariumError as error:
                 _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
             seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        if not kept.lasting:
+            seen = replace(seen, container=msgspec.structs.replace(seen.container, keep_limits=False))
         started = seen.container.started_at if seen.container.pid else kept.started_at
         links = self.rated_links(container_id, kept.values)
         self.kept.amend(container_id, kept, msgspec.structs.replace(kept, started_at=started, links=links))
         return seen
+
+    def _kept_for(self, container_id: str, inspected: dict[str, Any]) -> Kept | None:
+        """Where it is not to last, a new start begins with what the record says; what was asked for before the start is new to it."""
+        kept = self.kept.get(container_id)
+        if kept is None or kept.lasting or kept.started_at is None or not docker_view.first_pid(inspected):
+            return kept
+        if docker_view.started_at(inspected) == kept.started_at:
+            return kept
+        fresh = msgspec.structs.replace(kept, values={}, links={}, started_at=docker_view.started_at(inspected))
+        self.kept.amend(container_id, kept, fresh)
+        return self.kept.get(container_id)
 
     def rated_links(self, container_id: str, values: docker_limits.Values) -> dict[str, int]:
         """Those that have to be cleaned before the panel leaves this host."""

@@ -116,6 +116,8 @@ class Actions:
         """At once. Its host name stays what it is: programs inside know it."""
         async with self._held(container_id) as sandbox:
             record = sandbox.record
+            if changes.keep_limits is False:
+                raise Unsupported("A sandbox always starts with its limits.", hint="Clear those that it is not to have.")
             self._check_name_free(changes.name, sandbox)
             before = record.spec
             kept = msgspec.structs.replace(before, hostname=raw_plan.hostname(before)) if changes.name else before
