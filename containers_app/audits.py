@@ -1,9 +1,9 @@
 """The audit log: one entry for each change that somebody made.
 
-A slider that is dragged makes fifty changes of limits a second. Of these the log has one entry, for what the slider was left at: it
-is written with the first change and brought along with the next ones, until none has come for SETTLED seconds, LONGEST at
+A slider that is dragged makes fifty changes of limits a second. Of these the log has one entry, for what the slider was left at:
+it is written with the first change and brought along with the next ones, until none has come for SETTLED seconds, LONGEST at
 most, or another entry of anybody's follows. Who waits for a change does not wait for its entry. A web process that is killed
-loses BREATH seconds of such entries at most, not the changes: the worker's own activity log has each.
+loses what the last BREATH seconds would have written, not the changes: the worker's own activity log has each.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from .docker_list import DockerList
 from .docker_networks import DockerNetworks
 from .docker_volumes import DockerVolumes
 from .docker_words import NetworkFacts
+from .groups import Groups
 from .limit_readings import readings
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,15 @@ PACK_SECONDS = 600.0  # until the first byte of an archive
 
 
 class DockerEngine:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "", tag: str = "") -> None:
+    def __init__(
+        self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "", tag: str = "",
+        groups: Groups | None = None,
+    ) -> None:  # fmt: skip
         """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``kept``: docker_kept.py's
         file. ``run`` is the directory of the keeper's socket; without one all goes through the daemon. ``tag`` is
-        docker_rates.py's."""
+        docker_rates.py's. ``groups``: that its containers can be in."""
         self.name = name
-        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept), tag)
+        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept), tag, groups)
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)
@@ -99,6 +103,8 @@ class DockerEngine:
         with self._client.by_its_name():
             body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
         self._check_limits(dict(spec.limits), body["HostConfig"])
+        body["HostConfig"] |= self._list.groups.parent(spec.group)
+        self._list.groups.ensure(spec.group)
         created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
         container_id = str(created["Id"])
         await self._list.look(container_id)
@@ -136,6 +142,7 @@ class DockerEngine:
         container = self._live(container_id)
         if container.state == "running":
             raise Conflict(f"{container.name} is running already.", hint="Restart it to start it anew.")
+        self._list.groups.ensure(container.group)
         await self._act(container.id, lambda sdk: sdk.start(container.id), SLOW_SECONDS)
 
     async def stop(self, container_id: str, timeout: float | None) -> None:
@@ -155,6 +162,7 @@ class DockerEngine:
     async def restart(self, container_id: str, timeout: float | None) -> None:
         container = self._live(container_id)
         seconds = self._patience(container.id, timeout)
+        self._list.groups.ensure(container.group)
         await self._act(
             container.id, lambda sdk: sdk.restart(container.id, timeout=seconds), seconds + STOP_MARGIN + SLOW_SECONDS
         )
@@ -233,6 +241,7 @@ class DockerEngine:
         """What `create` amounts to; nothing is made."""
         with self._client.by_its_name():
             body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
+        body["HostConfig"] |= self._list.groups.parent(spec.group)
         return [docker_command.run_command(spec.name, body, body["HostConfig"], spec.start)]
 
     async def images(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from ..errors import Conflict
+from ..errors import Conflict, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..spec import Changes, changed_spec, signal_number
 from . import raw_copies, raw_plan, raw_view

@@ -68,7 +68,9 @@ async def test_a_limit_of_docker_run_is_cleared_too(docker: DockerEngine, daemon
     assert kernel(docker)["cpu"] == 0.3 and record(daemon)["CpuQuota"] == 30000
 
 
-async def test_clearing_memory_alone_clears_the_swap_limit_that_docker_set_beside_it(docker: DockerEngine, daemon: Dockerd) -> None:
+async def test_clearing_memory_alone_clears_the_swap_limit_that_docker_set_beside_it(
+    docker: DockerEngine, daemon: Dockerd
+) -> None:
     await docker.create(docker_spec("web", limits={"memory": "64M"}), "ann")
     assert docker.read_limits("web")["swap"].requested == kernel(docker)["swap"] == 64 << 20
     readings = await docker.update_limits("web", {"memory": None})
