@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from containers_app.engines.docker import DockerEngine
 from containers_app.engines.groups import Groups
 from containers_app.engines.policy import Policy
-from containers_app.errors import Conflict
-from containers_app.kernel.cgroups import Cgroups, choose
+from containers_app.engines.raw_removal import remove_everything
+from containers_app.errors import Conflict, NotFound, Unsupported
+from containers_app.kernel.cgroups import Cgroups, choose, files
 from containers_app.worker import adding
+from tests.dockerd import Dockerd
+from tests.engines.docker_engine import docker_spec
 
 MEGABYTE = 1 << 20
 
@@ -25,11 +29,13 @@ def cgroups() -> Cgroups:
 
 @pytest.fixture
 def groups(cgroups: Cgroups, tmp_path: Path) -> Iterator[Groups]:
-    tag = f"g{os.getpid():x}"
+    tag = f"{os.getpid() & 0xFFFFFF:06x}"
     groups = Groups(tag, str(tmp_path), cgroups)
     groups.open()
     yield groups
     cgroups.remove(cgroups.paths(f"terrarium-{tag}"))
+    for root in cgroups.elsewhere:
+        files.remove(f"{root}/terrarium-{tag}")
 
 
 def member_of(pid: int) -> str:
@@ -73,4 +79,50 @@ def test_a_group_with_somebody_elses_control_group_in_it_stays(groups: Groups, c
     with pytest.raises(Conflict):
         groups.remove("team", [])
     cgroups.remove(stray)
+    groups.remove("team", [])
+
+
+@pytest.fixture
+async def docker(groups: Groups, cgroups: Cgroups, daemon: Dockerd, tmp_path: Path) -> AsyncIterator[DockerEngine]:
+    engine = DockerEngine("docker", daemon.url, "test", cgroups, f"{tmp_path}/kept", groups=groups)
+    await engine.open(lambda _: None)
+    yield engine
+    await engine.close()
+
+
+async def test_the_end_of_an_instance_is_the_end_of_dockers_containers_in_its_groups(
+    docker: DockerEngine, groups: Groups, cgroups: Cgroups, daemon: Dockerd, tmp_path: Path
+) -> None:
+    groups.create("team", "ann", {"pids": 30})
+    made = await docker.create(docker_spec("web", group="team"), "ann")
+    assert made.group == "team" and docker.read_limits("web")["pids"].effective == 30
+    tag = groups.place("team").split("/")[0].removeprefix("terrarium-")
+    assert await remove_everything(tag=tag, data=str(tmp_path), run=str(tmp_path), cgroups=cgroups) == []
+    assert daemon.docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "web") == "exited 137"
+    assert [str(path) for path in Path("/sys/fs/cgroup").rglob(f"terrarium-{tag}")] == []
+
+
+async def test_a_group_that_was_removed_from_the_host_has_its_limits_again_when_docker_starts_one_in_it(
+    docker: DockerEngine, groups: Groups, cgroups: Cgroups
+) -> None:
+    groups.create("team", "ann", {"pids": 30})
+    await docker.create(docker_spec("web", group="team", start=False), "ann")
+    cgroups.remove(groups.paths("team"))
+    await docker.start("web")
+    assert docker.read_limits("web")["pids"].effective == groups.read_limits("team")["pids"].kernel == 30
+    await docker.remove("web", force=True)
+    groups.remove("team", [])
+
+
+async def test_a_daemon_whose_groups_are_somebody_elses_refuses_by_name_and_makes_nothing(
+    docker: DockerEngine, groups: Groups
+) -> None:
+    groups.create("team", "ann", {})
+    docker._list.groups.driver = "systemd"
+    with pytest.raises(Unsupported, match="systemd"):
+        await docker.create(docker_spec("web", group="team"), "ann")
+    docker._list.groups.driver = "cgroupfs"
+    with pytest.raises(NotFound):
+        await docker.create(docker_spec("web", group="nobody"), "ann")
+    assert docker.all() == []
     groups.remove("team", [])
