@@ -74,8 +74,6 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
 def _must_have_words(spec: ContainerSpec) -> None:
     if spec.security.seccomp_profile or spec.security.masked_paths or spec.security.read_only_paths:
         raise Unsupported("Seccomp profiles and covered paths of one's own can't be asked of Docker here.", hint=_RAW_HINT)
-    if spec.group:
-        raise Unsupported("Docker's containers can't be in a group of the panel.", hint=_RAW_HINT)
     if spec.time_offsets:
         raise Unsupported("Docker has no time namespaces, and so can't move clocks.", hint=_RAW_HINT)
     if spec.id_map:

@@ -35,7 +35,7 @@ from .raw_copies import Copies
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_network import Wire
-from .raw_removal import group_names
+from .raw_removal import dockers, group_names
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, join_flags
 from .raw_spares import Spares
@@ -87,8 +87,9 @@ class RawEngine(Actions):
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._store.remove(name)  # what it had of control groups goes below: no record claims it
-        wanted = {self._runner.group_of(record) for record in records} | {self.groups.place(name) for name in self.groups.names()}
-        for group in sorted(group_names(self._cgroups, self._tag) - wanted):
+        wanted = {self._runner.group_of(record) for record in records} | self.groups.places()
+        there = group_names(self._cgroups, self._tag)
+        for group in sorted(there - wanted - dockers(there)):
             self._runner.release(self._cgroups.paths(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:

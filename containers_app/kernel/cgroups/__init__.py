@@ -30,6 +30,7 @@ class Cgroups(Protocol):
 
     version: str  # v1 | v2 | hybrid
     controllers: Mapping[str, str]  # controller → the root directory of the hierarchy that it is mounted in
+    elsewhere: tuple[str, ...]  # the roots of hierarchies that we have no use for; other programs make groups there
 
     def paths(self, group: str) -> dict[str, str]: ...
     def paths_of(self, pid: int) -> dict[str, str]: ...
