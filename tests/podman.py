@@ -45,6 +45,7 @@ class Podman(Dockerd):
         super().prepare()
         self._parents = [place for root in hierarchies() if not (place := root / "libpod_parent").exists()]
         (self.home / "settings").write_text(_SETTINGS.format(home=self.home))
+        (self.home / "registries").write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
         (self.home / "networks").mkdir()
         pool = {"type": "host-local", "dataDir": f"{self.home}/addresses", "ranges": [[{"subnet": str(self.network)}]]}
         bridge = {"type": "bridge", "bridge": self.link, "isGateway": True, "ipam": pool}
@@ -53,7 +54,8 @@ class Podman(Dockerd):
 
     def command(self) -> list[str]:
         places = ["--root", f"{self.home}/storage", "--runroot", f"{self.home}/run", "--storage-driver", "overlay"]
-        environment = [f"CONTAINERS_CONF={self.home}/settings", f"TMPDIR={self.home}"]
+        environment = [f"--chdir={self.home}", f"CONTAINERS_CONF={self.home}/settings", f"TMPDIR={self.home}"]  # it writes there
+        environment += [f"CONTAINERS_REGISTRIES_CONF={self.home}/registries"]
         return ["env", *environment, "podman", *places, *self.options, "system", "service", "--time=0", self.url]
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import Conflict, EngineUnavailable, InvalidInput, KernelRefused, NotFound, TerrariumError
+from ..errors import Conflict, EngineUnavailable, InvalidInput, KernelRefused, NotFound, TerrariumError, Unsupported
 
 # The SDK and what it brings are 9 MB and 0.2 s: they are imported once a daemon is there, by the thread that connects.
 if TYPE_CHECKING:
@@ -295,7 +295,9 @@ def refused(status: int, explanation: str, product: str) -> TerrariumError:
         return NotFound(words, hint="It may have been removed. Reload the list.")
     if status in (409, 500) and "name" in lower and "in use" in lower:  # 500 is Podman's
         return Conflict(f"{product} has a container of this name already.", hint="Choose another name.", code="name_taken")
-    if status == 409:
+    if "container-init binary not found" in lower:
+        return Unsupported(words, hint=f"Install the init program that {product} uses (catatonit), or do without one.")
+    if status == 409 or (status == 500 and ("already exists" in lower or "already used" in lower)):
         return Conflict(words, hint="Look at its state; stop or resume it first, or use force.")
     if status in (400, 413, 422):
         return InvalidInput(words)
