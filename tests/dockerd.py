@@ -218,13 +218,13 @@ def _mounts_below(home: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(*options: str) -> Iterator[Dockerd]:
+def started(*options: str, kind: type[Dockerd] = Dockerd) -> Iterator[Dockerd]:
     """A daemon with an image busybox and such options beside its own, until the end of the block."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     assert not missing, f"{missing[0]} is not installed; on Debian: apt-get install docker.io"
     assert BUSYBOX.exists(), "there is no /bin/busybox; on Debian: apt-get install busybox-static"
     # not below pytest's own directory: the path of a unix socket may be 107 bytes long at most
-    daemon = Dockerd(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")), *options)
+    daemon = kind(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")), *options)
     try:
         daemon.prepare()
         daemon.start()
