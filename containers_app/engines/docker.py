@@ -171,6 +171,10 @@ class DockerEngine:
         container = self._live(container_id)
         if changes.labels is not None and dict(changes.labels) != container.labels:
             raise Unsupported(f"{self._client.product}'s labels are for good.", hint="Make the container anew with other labels.")
+        if changes.restart is not None and not self._client.has_update:
+            raise Unsupported(
+                f"{self._client.product} changes no restart policy through this API.", hint="Make the container anew with it."
+            )
         if changes.keep_limits is not None and changes.keep_limits != container.keep_limits:
             await self._keep_limits(container, changes.keep_limits)
         if changes.restart is not None:

@@ -119,8 +119,8 @@ def _mount(mount: Mount) -> dict[str, Any]:
         found["ReadOnly"] = True
     if mount.type != "tmpfs":
         found["Source"] = mount.source
-    elif mount.size:
-        found["TmpfsOptions"] = {"SizeBytes": mount.size}
+    else:  # Docker's own default is the same mode, Podman's is 0
+        found["TmpfsOptions"] = {"Mode": 0o1777} | ({"SizeBytes": mount.size} if mount.size else {})
     if mount.propagation != "private":
         if mount.type != "bind":
             raise Unsupported(f"Docker propagates mounts below binds only, not below {mount.target}.", hint="Leave it private.")
