@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...errors import Conflict, KernelRefused, NotFound, TerrariumError, Unsupported
-from .. import mountinfo
+from .. import delegation, mountinfo
 from . import values
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENOTDIR})
@@ -33,12 +33,23 @@ _FIRST_WAIT, _LAST_WAIT = 0.001, 0.256  # seconds; a group is busy for as long a
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted hierarchy: ``root`` is the group that is seen at ``directory`` ("/" but in a container)."""
+    """One mounted hierarchy: ``root`` is the group that is seen at ``directory`` ("/" but in a container).
+
+    ``base`` is the directory below which our groups are made: ``directory``, or where systemd delegates, our unit's.
+    """
 
     directory: str
     root: str
     version: int
     controllers: tuple[str, ...]
+    base: str
+
+    def place(self, group: str) -> str | None:
+        """The directory of a group as /proc/PID/cgroup names it; None when it lies outside of what is mounted here."""
+        root = self.root.rstrip("/")
+        if group != root and not group.startswith(root + "/"):
+            return None
+        return (self.directory + group[len(root) :]).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,5 +269,16 @@ def mounts(root: str, proc: str) -> list[Mount]:
             controllers = tuple((read_or_none(one.target + "/cgroup.controllers") or b"").decode().split())
         else:
             controllers = one.super_options
-        found.append(Mount(one.target, one.root, 2 if one.type == "cgroup2" else 1, controllers))
+        mount = Mount(one.target, one.root, 2 if one.type == "cgroup2" else 1, controllers, one.target)
+        found.append(replace(mount, base=_base(mount, proc)))
     return found
+
+
+def _base(mount: Mount, proc: str) -> str:
+    """Where our groups go, by the group that this very process is in."""
+    for line in (read_all(f"{proc}/self/cgroup") or b"").decode(errors="surrogateescape").splitlines():
+        _, names, group = line.split(":", 2)
+        here = set(names.split(",")) <= set(mount.controllers) if mount.version == 1 else names == ""
+        if here and (unit := delegation.delegated(group)):
+            return mount.place(unit) or mount.directory
+    return mount.directory
