@@ -19,10 +19,12 @@ from pathlib import Path
 SECONDS = 60.0
 _TARGET = "[Unit]\nDefaultDependencies=no\n"
 
-# A file system of cgroups shows the namespace's root as its own root only when it is mounted inside.
+# A file system of cgroups shows the namespace's root as its own root only when it is mounted inside. The host's sysctls are
+# hidden from systemd, which would raise some; a panel sets those of the network.
 _SCRIPT = """\
 set -e
 mount --make-rslave /
+for name in fs kernel net/unix; do mount --bind /proc/sys/$name /proc/sys/$name; mount -o remount,bind,ro /proc/sys/$name; done
 mount -t tmpfs -o mode=755 tmpfs /run
 umount -l {tops}
 {mounts}
@@ -41,7 +43,7 @@ def words(units: Path, unit: str) -> list[str]:
 
 
 class Machine:
-    """``wrapper`` is to be put before the words of a program that is to run there. ``close`` ends everything in it and removes its control groups."""
+    """``wrapper`` goes before the words of a program that is to run there. ``close`` ends everything and leaves no group."""
 
     def __init__(self, directory: Path) -> None:
         self._name = f"systemd-tests-{os.getpid()}"
@@ -49,12 +51,15 @@ class Machine:
         (directory / "machine.target").write_text(_TARGET)
         mounted = [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
         self._places = {place: (kind, options) for place, kind, options in mounted if kind in ("cgroup", "cgroup2")}
+        apart = ("--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--kill-child")
         script = _SCRIPT.format(
-            tops=shlex.join(self._places), mounts="\n".join(self._mounts()), systemd=shlex.join(words(directory, "machine.target"))
+            tops=shlex.join(self._places),
+            mounts="\n".join(self._mounts()),
+            systemd=shlex.join(words(directory, "machine.target")),
         )
         with self._log.open("wb") as log:
             self._outer = subprocess.Popen(
-                ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--kill-child", "sh", "-c", script],
+                ["unshare", *apart, "sh", "-c", script],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._join_groups, start_new_session=True,
             )  # fmt: skip
         self.wrapper = self._wait_for_systemd()
@@ -87,15 +92,17 @@ class Machine:
         return [Path(place, self._name) for place in self._places]
 
     def _join_groups(self) -> None:
+        """In the new process, before unshare(1): its cgroup namespace begins here."""
         for group in self._groups():
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                group.mkdir(exist_ok=True)
-                if (group.parent / "cgroup.clone_children").exists() and (group / file).exists():  # v1: new ones are empty
-                    (group / file).write_text((group.parent / file).read_text())
-            if (group.parent / "cgroup.controllers").exists():
-                for controller in (group.parent / "cgroup.controllers").read_text().split():
+            group.mkdir()
+            top = group.parent
+            if (top / "cgroup.controllers").exists():
+                for controller in (top / "cgroup.controllers").read_text().split():
                     with contextlib.suppress(OSError):
-                        (group.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+                        (top / "cgroup.subtree_control").write_text(f"+{controller}")
+            elif (top / "cpuset.cpus").exists():
+                for file in ("cpuset.mems", "cpuset.cpus"):  # a new one of v1 is empty
+                    (group / file).write_text((top / file).read_text())
             (group / "cgroup.procs").write_text("0")
 
     def _mounts(self) -> Iterator[str]:

@@ -68,9 +68,7 @@ def main(out: Path, tests: list[str]) -> int:
         SCRIPT.format(out=out, path=path, systemd=shlex.join(systemd.words(Path("/mnt/units"), "tests.service")))
     )
     (out / "tests").write_text(
-        TESTS.format(
-            out=out, path=path, root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable), tests=shlex.join(tests)
-        )
+        TESTS.format(out=out, path=path, root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable), tests=shlex.join(tests))
     )
     environment = os.environ | {"HOME": str(out), "TMPDIR": str(out)}
     with open(out / "boot.log", "wb") as console:

@@ -31,13 +31,6 @@ Paths = Mapping[str, str]
 T = TypeVar("T")
 
 
-def _is_withheld(controller: str, mount: Mount) -> bool:
-    """Whether it can't be used in our unit of systemd's. In v1, where it is mounted it is in every group."""
-    if mount.version == 1 or mount.base == mount.directory:
-        return False
-    return controller not in (files.read_or_none(mount.base + "/cgroup.controllers") or b"").decode().split()
-
-
 class RoutedCgroups:
     def __init__(self, mounts: Iterable[Mount], proc: str = "/proc") -> None:
         self._proc = proc
@@ -47,15 +40,12 @@ class RoutedCgroups:
             for controller in (*mount.controllers, *([""] if mount.version == 2 else [])):
                 if controller in wanted:
                     self._routes.setdefault(controller, mount)
-        self._withheld = {name for name, mount in self._routes.items() if name and _is_withheld(name, mount)}
         self._hierarchies: dict[str, tuple[Mount, ModuleType, tuple[str, ...]]] = {
             mount.directory: (
                 mount,
                 v1 if mount.version == 1 else v2,
                 tuple(
-                    name
-                    for name, other in self._routes.items()
-                    if name and name not in self._withheld and other.directory == mount.directory
+                    name for name, other in self._routes.items() if name in other.usable and other.directory == mount.directory
                 ),
             )
             for mount in self._routes.values()
@@ -335,7 +325,7 @@ class RoutedCgroups:
         controller = self._controllers[limit]
         if controller not in self._routes:
             return f"The {controller} controller of control groups is not available on this host."
-        if controller in self._withheld:
+        if controller not in self._routes[controller].usable:
             return f"systemd, which manages the control groups here, does not hand the {controller} controller down to the panel."
         reason: str = self._backend(controller).locked(limit, self._root(controller))
         return reason
