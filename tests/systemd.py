@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SECONDS = 60.0
+_RAISED = ("/proc/sys/fs/file-max", "/proc/sys/fs/nr_open", "/proc/sys/net/unix/max_dgram_qlen")  # by systemd, host-wide
 _TARGET = "[Unit]\nDefaultDependencies=no\n"
 
-# A file system of cgroups shows the namespace's root as its own root only when it is mounted inside. The host's sysctls are
-# hidden from systemd, which would raise some; a panel sets those of the network.
+# A file system of cgroups shows the namespace's root as its own root only when it is mounted inside.
 _SCRIPT = """\
 set -e
 mount --make-rslave /
-for name in fs kernel net/unix; do mount --bind /proc/sys/$name /proc/sys/$name; mount -o remount,bind,ro /proc/sys/$name; done
 mount -t tmpfs -o mode=755 tmpfs /run
 umount -l {tops}
 {mounts}
@@ -48,6 +47,7 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self._name = f"systemd-tests-{os.getpid()}"
         self._log = directory / "systemd.log"
+        self._sysctls = {name: Path(name).read_text() for name in _RAISED}
         (directory / "machine.target").write_text(_TARGET)
         mounted = [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
         self._places = {place: (kind, options) for place, kind, options in mounted if kind in ("cgroup", "cgroup2")}
@@ -79,6 +79,8 @@ class Machine:
     def close(self) -> None:
         self._outer.send_signal(signal.SIGKILL)  # and with it, systemd; and with that, all that runs there
         self._outer.wait()
+        for name, value in self._sysctls.items():
+            Path(name).write_text(value)
         deadline = time.monotonic() + SECONDS
         while left := [top for top in self._groups() if top.is_dir()]:
             assert time.monotonic() < deadline, left
