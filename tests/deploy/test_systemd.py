@@ -171,11 +171,13 @@ def test_nothing_of_it_stays(housed: Housed, api: Api) -> None:
     """Neither unit nor group, nor what systemd was told about it."""
     api("POST", "/groups", {"name": "team", "limits": {"memory": "256M"}})
     api("POST", "/containers", {**SLEEPER, "group": "team", "limits": {"pids": 5}})
+    housed.machine.run("systemctl", "--runtime", "set-property", housed.unit, "MemoryMax=1G")
     housed.down("--all")
     assert housed.places() == set()
     assert housed.machine.run("systemctl", "list-units", "--all", "--no-legend", housed.unit).strip() == ""
     assert housed.machine.run("find", "/run/systemd", "-name", f"*{housed.tag}*") == ""
     housed.up()
+    assert housed.machine.run("systemctl", "show", "-p", "MemoryMax", housed.unit).strip() == "MemoryMax=infinity"
 
 
 def test_sandboxes_of_a_panel_from_before_the_unit_are_found_and_restarted_into_it(housed: Housed, api: Api) -> None:
