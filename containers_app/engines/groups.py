@@ -195,7 +195,7 @@ class Groups:
 
 def let_go(place: str, cgroups: Cgroups) -> None:
     """The host's processes that were put into the group go to the hierarchies' roots: where they came from may be gone."""
-    roots = {name: path.removesuffix(f"/{place}") for name, path in cgroups.paths(place).items()}
+    roots = {name: path.removesuffix(f"/{place}") for name, path in cgroups.former_paths(place).items()}
     inside = cgroups.paths(f"{place}/{PROCESSES}")
     while pids := cgroups.pids(inside):  # again: one may have forked meanwhile
         for pid in pids:

@@ -90,11 +90,11 @@ class RawEngine(Actions):
         wanted = {self._runner.group_of(record) for record in records} | self.groups.places()
         there = group_names(self._cgroups, self._tag)
         for group in sorted(there - wanted - dockers(there)):
-            self._runner.release(self._cgroups.paths(group))
+            self._runner.release(self._cgroups.find(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:
             sandbox = Sandbox(record)
-            sandbox.paths = self._cgroups.paths(self._runner.group_of(record))
+            sandbox.paths = self._cgroups.find(self._runner.group_of(record))
             outcome = raw_recover.look(record, children, self._cgroups.pids(sandbox.paths))
             if outcome.action == "remove":
                 self._runner.release(sandbox.paths)

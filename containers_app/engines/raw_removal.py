@@ -16,10 +16,10 @@ from .raw_store import Store
 
 
 def group_names(cgroups: Cgroups, tag: str) -> set[str]:
-    """The control groups of this instance's sandboxes and groups, known or not, by their names below the hierarchies' roots."""
+    """The control groups of this instance's sandboxes and groups, known or not, wherever they are (``Cgroups.former_paths``)."""
     found: set[str] = set()
     top = f"terrarium-{tag}"
-    for path in dict.fromkeys(cgroups.paths(top).values()):
+    for path in dict.fromkeys((*cgroups.paths(top).values(), *cgroups.former_paths(top).values())):
         for name in _inside(path):
             found.add(f"{top}/{name}")
             if name.startswith(PREFIX):
@@ -43,26 +43,27 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
     What is in a group ends with it, Docker's containers too; processes of the host that were put into one go back to the host.
     """
     store, left = Store(data), []
-    top = cgroups.paths(f"terrarium-{tag}")
+    top = f"terrarium-{tag}"
     for group in sorted(group_names(cgroups, tag), reverse=True):  # members before their groups
-        paths = cgroups.paths(group)
-        try:
-            if os.path.basename(group) == PROCESSES:
-                let_go(os.path.dirname(group), cgroups)
-            with contextlib.suppress(NotFound):
-                cgroups.kill(paths)
-            await asyncio.to_thread(cgroups.remove, paths)
-        except (TerrariumError, OSError) as error:
-            left.append(f"control group {group}: {error}")
+        if os.path.basename(group) == PROCESSES:
+            let_go(os.path.dirname(group), cgroups)
+        for paths in (cgroups.paths(group), cgroups.former_paths(group)):
+            try:
+                with contextlib.suppress(NotFound):
+                    cgroups.kill(paths)
+                await asyncio.to_thread(cgroups.remove, paths)
+            except (TerrariumError, OSError) as error:
+                left.append(f"control group {group}: {error}")
     for name in store.names():
         try:
             await asyncio.to_thread(store.remove, name)
         except (TerrariumError, OSError) as error:
             left.append(f"sandbox {name}: {error}")
     try:
-        await asyncio.to_thread(cgroups.remove, top)
+        for paths in (cgroups.paths(top), cgroups.former_paths(top)):
+            await asyncio.to_thread(cgroups.remove, paths)
         for root in cgroups.elsewhere:
-            await asyncio.to_thread(files.remove, f"{root}/terrarium-{tag}")
+            await asyncio.to_thread(files.remove, f"{root}/{top}")
         await asyncio.to_thread(shutil.rmtree, f"{data}/groups", ignore_errors=True)
         await asyncio.to_thread(remove_rates, tag, data)
         await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")

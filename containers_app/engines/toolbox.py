@@ -145,7 +145,7 @@ class Toolboxes:
         """With the worker: nobody would see their end."""
         for box_id, watch in list(self._watches.items()):
             watch.close()
-            await asyncio.to_thread(self._take_down, box_id, self._cgroups.paths(self._runner.group(box_id)))
+            await asyncio.to_thread(self._take_down, box_id, self._cgroups.find(self._runner.group(box_id)))
         self._watches.clear()
 
 

@@ -60,10 +60,8 @@ def _directories(pid: int, lines: list[list[str]], root: str) -> tuple[str, tupl
             if group == "/":
                 continue  # everybody's; nothing holds it there
             raise NotFound(f"Process {pid} is in the group {group} of {names or 'v2'}, which is not mounted at {root}.")
-        above = mount.root.rstrip("/")
-        if group != above and not group.startswith(above + "/"):
+        if (directory := mount.place(group)) is None:
             raise NotFound(f"Process {pid} is in the group {group}, outside of what is mounted at {mount.directory}.")
-        directory = (mount.directory + group[len(above) :]).rstrip("/")
         if names:
             tasks.append(f"{directory}/tasks")
         else:

@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import locks, preflight, processes, sweep, users
+from . import locks, preflight, processes, sweep, unit, users
 from .console import Refused, say
 from .instance import MARKER, Instance, load, owner_of_run
 from .options import parse_down
@@ -45,7 +45,8 @@ def remove_everything(instance: Instance) -> list[str]:
     complaint = _remove_sandboxes(instance)
     for process in processes.find(*keeper_words(instance)):
         processes.stop(process, 10)
-    left = sweep.cgroups(instance) + sweep.mounts(instance) + sweep.links(instance) + sweep.rules(instance)
+    left = sweep.cgroups(instance) + unit.remove(instance)
+    left += sweep.mounts(instance) + sweep.links(instance) + sweep.rules(instance)
     if complaint and not left:
         say(f"The worker's own cleaning failed ({complaint}); deploy/down did it instead.")
     if not left:
@@ -100,6 +101,7 @@ def _remove_sandboxes(instance: Instance) -> str:
             errors="replace",
             timeout=REMOVE_SECONDS,
             check=False,
+            preexec_fn=lambda: unit.enter(instance, os.getpid()),  # it looks for control groups where it is itself
         )
     except subprocess.TimeoutExpired:
         return f"it took longer than {REMOVE_SECONDS:g} seconds"

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import processes
+from . import processes, unit
 from .console import Refused, say
 from .instance import Instance, load
 from .options import Place
@@ -57,6 +57,7 @@ def main(words: list[str]) -> int:
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
     instance = load(Place(given.data, given.run))
+    unit.enter(instance, os.getpid())
     processes.write_pid_file(instance.run / "supervisor.pid", os.getpid())
     return Supervisor(instance, given.ready_fd).run()
 
@@ -106,6 +107,7 @@ class Supervisor:
         service = watched.service
         if service.outlives and (living := self._living_keeper()) is not None:
             watched.pid = living.pid
+            unit.enter(self.instance, living.pid)  # it may be older than the unit
         else:
             watched.pid = start(service)
         watched.started = time.monotonic()

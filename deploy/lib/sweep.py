@@ -18,6 +18,7 @@ from pathlib import Path
 
 from containers_app.kernel import syscalls as sc
 
+from . import unit
 from .instance import Instance
 
 _RTM_DELLINK, _NLM_F_REQUEST, _NLM_F_ACK = 17, 1, 4  # rtnetlink(7)
@@ -26,7 +27,7 @@ SECONDS = 10.0  # for processes to die and cgroups to become empty
 
 def cgroups(instance: Instance) -> list[str]:
     """Kill what is in the panel's groups and remove them, in every hierarchy. Returns the groups that could not be removed."""
-    tops = [Path(place, f"terrarium-{instance.tag}") for place in _hierarchies()]
+    tops = [place / f"terrarium-{instance.tag}" for place in (*map(Path, _hierarchies()), *unit.groups(instance))]
     deadline = time.monotonic() + SECONDS
     pause = 0.001
     while (left := [top for top in tops if top.is_dir()]) and time.monotonic() < deadline:

@@ -32,6 +32,7 @@ _PROGRAMS = {
 }
 _FILES = {
     "/usr/include/stdlib.h": "libc6-dev",
+    "/lib/systemd/systemd": "systemd",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 }
 

@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 
-from . import install, locks, packages, policy, preflight, processes, site, users
+from . import install, locks, packages, policy, preflight, processes, site, unit, users
 from . import instance as instances
 from .console import Refused, say
 from .instance import Instance
@@ -89,7 +89,7 @@ def _supervisor_argv(instance: Instance, descriptors: list[int], *more: str) -> 
 
 def _become_supervisor(instance: Instance, descriptors: list[int]) -> int:
     os.chdir("/")
-    argv = _supervisor_argv(instance, descriptors)
+    argv = unit.enclose(instance, _supervisor_argv(instance, descriptors))
     os.execv(argv[0], argv)
 
 
@@ -106,7 +106,7 @@ def _detach(instance: Instance, descriptors: list[int]) -> int:
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             os.set_inheritable(writing, True)
-            argv = _supervisor_argv(instance, descriptors, "--ready-fd", str(writing))
+            argv = unit.enclose(instance, _supervisor_argv(instance, descriptors, "--ready-fd", str(writing)))
             os.execv(argv[0], argv)
         finally:
             os._exit(127)

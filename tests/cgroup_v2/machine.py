@@ -1,9 +1,10 @@
-"""A virtual machine with Debian's kernel and pure cgroup v2, over this machine's own files, that runs some of the tests.
+"""A virtual machine with Debian's kernel, pure cgroup v2 and systemd, over this machine's own files, that runs some of the tests.
 
     python -m tests.cgroup_v2.machine OUT NODEID…
 
 It boots with virtme-ng in QEMU. Everything emulates, even where there is /dev/kvm: that is slow (about 30 times) but works
-alike on every machine, also inside of another virtual one. In OUT appear ``boot.log`` (the console), ``output`` (pytest's)
+alike on every machine, also inside of another virtual one. There systemd manages the control groups (tests/systemd.py), and
+the tests run as a worker does, in a unit that it delegated. In OUT appear ``boot.log`` (the console), ``output`` (pytest's)
 and ``results`` (see report.py). It ends with the guest, after ``SECONDS``, or when its standard input is closed.
 """
 
@@ -17,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import systemd
+
 from . import kernel
 
 SECONDS = 2400.0
@@ -26,32 +29,47 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """\
 exec > {out}/output 2>&1
 set -e
-export PATH={path} HOME=/root LANG=C.UTF-8 TZ=UTC TMPDIR=/mnt/tmp
-export PYTHONPATH={root} PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TERRARIUM_GUEST_RESULTS={out}/results
+export PATH={path}
 ip link set lo up
 modprobe loop
 modprobe ext4
 mount -t tmpfs tmpfs /mnt
 truncate -s 400M /mnt/disk
 mkfs.ext4 -q /mnt/disk
-mkdir /mnt/tmp
+mkdir /mnt/tmp /mnt/units
 mount -o loop /mnt/disk /mnt/tmp
+cat > /mnt/units/tests.service <<END
+[Unit]
+DefaultDependencies=no
+SuccessAction=exit
+FailureAction=exit
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {out}/tests
+END
+echo +hugetlb > /sys/fs/cgroup/cgroup.subtree_control  # systemd knows nothing of it; runc hands it down in this way
+exec unshare --pid --fork --mount-proc {systemd}
+"""
+TESTS = """\
+exec > {out}/output 2>&1
+export PATH={path} HOME=/root LANG=C.UTF-8 TZ=UTC TMPDIR=/mnt/tmp
+export PYTHONPATH={root} PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TERRARIUM_GUEST_RESULTS={out}/results
 cd {root}
-exec {python} -m pytest -c /dev/null --rootdir={root} -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function \\
+exec {python} -m tests.cgroup_v2.enclosed \\
+    {python} -m pytest -c /dev/null --rootdir={root} -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function \\
     -p pytest_asyncio.plugin -p tests.cgroup_v2.report -p no:cacheprovider -W error -q --durations=0 {tests}
 """
 
 
 def main(out: Path, tests: list[str]) -> int:
     image = kernel.ensure()
-    script = SCRIPT.format(
-        out=out,
-        path=f"{os.environ['PATH']}:/usr/sbin:/sbin",
-        root=shlex.quote(str(ROOT)),
-        python=shlex.quote(sys.executable),
-        tests=shlex.join(tests),
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    (out / "script").write_text(
+        SCRIPT.format(out=out, path=path, systemd=shlex.join(systemd.words(Path("/mnt/units"), "tests.service")))
     )
-    (out / "script").write_text(script)
+    (out / "tests").write_text(
+        TESTS.format(out=out, path=path, root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable), tests=shlex.join(tests))
+    )
     environment = os.environ | {"HOME": str(out), "TMPDIR": str(out)}
     with open(out / "boot.log", "wb") as console:
         guest = subprocess.Popen(

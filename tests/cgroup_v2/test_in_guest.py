@@ -17,6 +17,12 @@ _TESTS = {
         "test_protected_memory_stays_when_its_neighbour_is_reclaimed",
         "test_each_limit_that_somebody_else_changes_is_seen_as_drift_and_put_back",
     ),
+    "tests/kernel/cgroups/delegated.py": (
+        "test_groups_lie_below_our_unit_whose_own_group_has_no_process",
+        "test_systemd_reads_its_units_anew_and_leaves_our_groups_and_limits_alone[daemon-reload]",
+        "test_systemd_reads_its_units_anew_and_leaves_our_groups_and_limits_alone[daemon-reexec]",
+        "test_a_tighter_limit_that_an_admin_gives_the_unit_is_the_effective_one",
+    ),
     "tests/kernel/cgroups/test_parts.py": (
         "test_limits_by_disk_are_set_one_by_one_read_back_and_cleared",
         "test_the_tightest_of_the_groups_above_counts_disk_by_disk",

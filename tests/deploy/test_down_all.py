@@ -113,7 +113,8 @@ def left(panel: Panel) -> list[str]:
     with open("/proc/self/mounts") as file:
         mounts = [line.split()[1:3] for line in file]
     found += [place for place, _ in mounts if place.startswith(f"{panel.base}/")]
-    tops = [f"{place}/terrarium-{panel.tag}" for place, kind in mounts if kind in ("cgroup", "cgroup2")]
+    places = [place for place, kind in mounts if kind in ("cgroup", "cgroup2")]
+    tops = [f"{place}/terrarium-{panel.tag}{unit}" for place in places for unit in ("", ".scope")]
     found += [top for top in tops if os.path.exists(top)]
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,7 +41,8 @@ def test_the_charts_begin_filled(api: httpx.Client, page: Page, sandbox: dict[st
 def test_metrics_say_what_the_kernel_counted(panel: Panel, api: httpx.Client, sandbox: dict[str, Any]) -> None:
     answer = httpx.get(f"{panel.url}/metrics", headers={"Authorization": api.headers["Authorization"]})
     assert answer.status_code == 200
-    group = f'id="/terrarium-{panel.tag}/{sandbox["id"]}",name="busy",image="busybox",engine="raw"'
+    unit = f"/terrarium-{panel.tag}.scope" if Path("/run/systemd/system").is_dir() else ""
+    group = f'id="{unit}/terrarium-{panel.tag}/{sandbox["id"]}",name="busy",image="busybox",engine="raw"'
     used = [line for line in answer.text.splitlines() if line.startswith("container_cpu_usage_seconds_total{" + group)]
     assert len(used) == 1 and float(used[0].split()[-1]) > 0
     assert f"container_spec_memory_limit_bytes{{{group}}} {64 << 20}\n" in answer.text

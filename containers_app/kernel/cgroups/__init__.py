@@ -3,8 +3,9 @@
     choose() ── reads once what is mounted ──▶ RoutedCgroups ── each controller goes to ──▶ v1.py | v2.py ──▶ files.py
                                                                                             (conversions: values.py)
 
-A *group* is a name like "terrarium-ab12cd/3f0c…"; *paths* are its directories: controller → absolute directory, and ""
-→ its directory in the v2 hierarchy where one is mounted. Limits have the names, units and meaning of ``spec.LIMITS``.
+A *group* is a name like "terrarium-ab12cd/3f0c…", below the hierarchy's root or the unit that systemd delegated to us
+(``Mount.base``, delegation.py); *paths* are its directories: controller → absolute directory, and "" → its directory in
+the v2 hierarchy where one is mounted. Limits have the names, units and meaning of ``spec.LIMITS``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Cgroups(Protocol):
     elsewhere: tuple[str, ...]  # the roots of hierarchies that we have no use for; other programs make groups there
 
     def paths(self, group: str) -> dict[str, str]: ...
+    def former_paths(self, group: str) -> dict[str, str]: ...
+    def find(self, group: str) -> dict[str, str]: ...
     def paths_of(self, pid: int) -> dict[str, str]: ...
     def create(self, group: str, limits: Mapping[str, LimitValue]) -> dict[str, str]: ...
     def create_parent(self, group: str, limits: Mapping[str, LimitValue]) -> None: ...

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...errors import Conflict, KernelRefused, NotFound, TerrariumError, Unsupported
-from .. import mountinfo
+from .. import delegation, mountinfo
 from . import values
 
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENOTDIR})
@@ -33,12 +33,25 @@ _FIRST_WAIT, _LAST_WAIT = 0.001, 0.256  # seconds; a group is busy for as long a
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted hierarchy: ``root`` is the group that is seen at ``directory`` ("/" but in a container)."""
+    """One mounted hierarchy: ``root`` is the group that is seen at ``directory`` ("/" but in a container).
+
+    ``base`` is the directory below which our groups are made: ``directory``, or where systemd delegates, our unit's;
+    ``usable`` are the controllers that they can have there.
+    """
 
     directory: str
     root: str
     version: int
     controllers: tuple[str, ...]
+    base: str
+    usable: tuple[str, ...]
+
+    def place(self, group: str) -> str | None:
+        """The directory of a group as /proc/PID/cgroup names it; None when it lies outside of what is mounted here."""
+        root = self.root.rstrip("/")
+        if group != root and not group.startswith(root + "/"):
+            return None
+        return (self.directory + group[len(root) :]).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +264,28 @@ def remove(directory: str) -> None:
 def mounts(root: str, proc: str) -> list[Mount]:
     """The hierarchies mounted at or below ``root``, from /proc/self/mountinfo (proc(5))."""
     found: list[Mount] = []
+    units = _units(proc)
     for one in mountinfo.mounts("self", proc):
         if one.type not in ("cgroup", "cgroup2") or not (one.target + "/").startswith(root.rstrip("/") + "/"):
             continue
-        if one.type == "cgroup2":
-            controllers = tuple((read_or_none(one.target + "/cgroup.controllers") or b"").decode().split())
-        else:
-            controllers = one.super_options
-        found.append(Mount(one.target, one.root, 2 if one.type == "cgroup2" else 1, controllers))
+        version = 2 if one.type == "cgroup2" else 1
+        controllers = one.super_options if version == 1 else _controllers(one.target)
+        mount = Mount(one.target, one.root, version, controllers, one.target, controllers)
+        for names, unit in units.items():
+            if (names == "") if version == 2 else set(names.split(",")) <= set(controllers):
+                base = mount.place(unit) or mount.directory
+                mount = replace(mount, base=base, usable=controllers if version == 1 else _controllers(base))
+        found.append(mount)
     return found
+
+
+def _controllers(directory: str) -> tuple[str, ...]:
+    """What a v2 group can hand down."""
+    return tuple((read_or_none(directory + "/cgroup.controllers") or b"").decode().split())
+
+
+def _units(proc: str) -> dict[str, str]:
+    """Controllers with commas ("" for v2) → our unit's group, for the hierarchies in which this very process is in one."""
+    lines = (read_all(f"{proc}/self/cgroup") or b"").decode(errors="surrogateescape").splitlines()
+    groups = [line.split(":", 2) for line in lines]
+    return {names: unit for _, names, group in groups if (unit := delegation.delegated(group))}

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from ...errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupported
 from ...spec import LIMITS, NET_LIMITS, LimitValue
+from .. import delegation
 from . import files, limit_events, parts, v1, v2
 from .files import LIMIT_CONTROLLERS, Counters, Mount, Write
 from .maximums import read_maximums
@@ -43,7 +44,9 @@ class RoutedCgroups:
             mount.directory: (
                 mount,
                 v1 if mount.version == 1 else v2,
-                tuple(name for name, other in self._routes.items() if name and other.directory == mount.directory),
+                tuple(
+                    name for name, other in self._routes.items() if name in other.usable and other.directory == mount.directory
+                ),
             )
             for mount in self._routes.values()
         }
@@ -64,7 +67,19 @@ class RoutedCgroups:
     def paths(self, group: str) -> dict[str, str]:
         if not _GROUP.fullmatch(group):
             raise InvalidInput(f"{group!r} is not a name of a control group.", hint="For example terrarium-ab12cd/3f0c.")
+        return {controller: f"{mount.base}/{group}" for controller, mount in self._routes.items()}
+
+    def former_paths(self, group: str) -> dict[str, str]:
+        """Where a panel that did not run in a unit of systemd's has made it: a sandbox of that time stays there."""
         return {controller: f"{mount.directory}/{group}" for controller, mount in self._routes.items()}
+
+    def find(self, group: str) -> dict[str, str]:
+        """``paths``, or for directories that are there alone, ``former_paths``."""
+        found = self.paths(group)
+        for controller, former in self.former_paths(group).items():
+            if former != found[controller] and not os.path.isdir(found[controller]) and os.path.isdir(former):
+                found[controller] = former
+        return found
 
     def paths_of(self, pid: int) -> dict[str, str]:
         """The groups that any process is in. Those in a hierarchy's root have that root as their directory."""
@@ -84,12 +99,8 @@ class RoutedCgroups:
 
     def _add_path(self, found: dict[str, str], controller: str, group: str) -> None:
         mount = self._routes.get(controller)
-        if mount is None:
-            return
-        root = mount.root.rstrip("/")
-        if group != root and not group.startswith(root + "/"):
-            return  # outside of what is mounted here
-        found[controller] = (mount.directory + group[len(root) :]).rstrip("/")
+        if mount is not None and (directory := mount.place(group)) is not None:
+            found[controller] = directory
 
     def _own(self, paths: Paths) -> dict[str, str]:
         """Without the hierarchies' roots: those hold the whole machine and are never killed, frozen or counted."""
@@ -117,8 +128,8 @@ class RoutedCgroups:
         self._refuse_locked(limits)
         made: list[str] = []
         try:
-            for root, (mount, backend, controllers) in self._hierarchies.items():
-                directory = f"{root}/{group}"
+            for mount, backend, controllers in self._hierarchies.values():
+                directory = f"{mount.base}/{group}"
                 self._make(mount, backend, controllers, group)
                 made.append(directory)
                 backend.ready(directory, controllers)
@@ -155,7 +166,7 @@ class RoutedCgroups:
             files.remove(directory)
 
     def _make(self, mount: Mount, backend: ModuleType, controllers: tuple[str, ...], group: str) -> None:
-        directory = f"{mount.directory}/{group}"
+        directory = f"{mount.base}/{group}"
         parent = os.path.dirname(directory)
         if parent not in self._prepared:
             self._prepare(mount, backend, controllers, group)
@@ -172,7 +183,7 @@ class RoutedCgroups:
             files.make_new(directory)
 
     def _prepare(self, mount: Mount, backend: ModuleType, controllers: tuple[str, ...], group: str) -> None:
-        parent = mount.directory
+        parent = mount.base
         for name in group.split("/")[:-1]:
             backend.prepare(parent, f"{parent}/{name}", controllers)
             parent = f"{parent}/{name}"
@@ -190,12 +201,12 @@ class RoutedCgroups:
         """Shell commands that do what ``create`` does."""
         paths = self.paths(group)
         commands: list[str] = []
-        for root, (_, backend, controllers) in self._hierarchies.items():
-            parent = root
+        for mount, backend, controllers in self._hierarchies.values():
+            parent = mount.base
             for name in group.split("/")[:-1]:
                 commands += backend.prepare_commands(parent, f"{parent}/{name}", controllers)
                 parent = f"{parent}/{name}"
-            commands.append(f"mkdir {root}/{group}")
+            commands.append(f"mkdir {mount.base}/{group}")
         return commands + [write.describe() for write in self._plan(limits, paths, fresh=True)]
 
     # -- limits --------------------------------------------------------------------------------------------------
@@ -286,11 +297,14 @@ class RoutedCgroups:
                 self._hand_down_protection(paths)
 
     def _hand_down_protection(self, paths: Paths) -> None:
-        """To what is in our own top group: other people's groups are not ours to change."""
+        """To what is in our own top group: other people's groups are not ours to change, and our unit's is systemd's."""
         if directory := paths.get("memory"):
-            ancestors = self._ancestors("memory", directory)
-            if len(ancestors) > 2 and os.path.basename(ancestors[-2]).startswith(OURS):
-                self._backend("memory").hand_down_protection(ancestors[-2])
+            base = self._routes["memory"].base
+            top = next((group for group in self._ancestors("memory", directory)[1:] if os.path.dirname(group) == base), "")
+            if os.path.basename(top).startswith(OURS):
+                total = self._backend("memory").hand_down_protection(top)
+                if total and base != self._root("memory"):
+                    delegation.protect_memory(base, total)
 
     def _plan(self, changes: Mapping[str, LimitValue | None], paths: Paths, *, fresh: bool) -> list[Write]:
         """Clearing a limit that is not there is left out: it is clear."""
@@ -313,6 +327,8 @@ class RoutedCgroups:
         controller = self._controllers[limit]
         if controller not in self._routes:
             return f"The {controller} controller of control groups is not available on this host."
+        if controller not in self._routes[controller].usable:
+            return f"systemd, which manages the control groups here, does not hand the {controller} controller down to the panel."
         reason: str = self._backend(controller).locked(limit, self._root(controller))
         return reason
 

@@ -142,8 +142,9 @@ def _size(value: int | None) -> str:
     return "-1" if value is None else str(value)
 
 
-def hand_down_protection(group: str) -> None:
+def hand_down_protection(group: str) -> str:
     """Soft limits are not handed down here."""
+    return ""
 
 
 def _cpu_writes(value: LimitValue | None, directory: str, fresh: bool) -> list[Write]:

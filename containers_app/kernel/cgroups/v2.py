@@ -164,14 +164,15 @@ def _cpus(value: str, parent: str) -> str:
     return values.cpu_text(wanted)
 
 
-def hand_down_protection(group: str) -> None:
-    """A group's memory.low counts no more than the one above it: keep ``group``'s at the sum of those in it."""
+def hand_down_protection(group: str) -> str:
+    """A group's memory.low counts no more than the one above it: keep ``group``'s at the sum of those in it, and tell it."""
     lows = [files.read_or_none(child + "/memory.low") for child in files.subgroups(group)]
     total = "max" if any(low and low.startswith(b"max") for low in lows) else str(sum(int(low) for low in lows if low))
     path = group + "/memory.low"
     before = files.read_or_none(path)
     if before is not None and before.decode().strip() != total:
         files.write(path, total)
+    return total
 
 
 def _make_room(directory: str, wanted: int) -> None:

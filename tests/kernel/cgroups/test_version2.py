@@ -16,16 +16,21 @@ MEGABYTE = 1 << 20
 class Tree:
     """A v2 hierarchy made of plain files: a root, a group handed down by it, and a container's group in that."""
 
-    def __init__(self, directory: Path, controllers: str = "cpuset cpu io memory hugetlb pids", root: str = "/") -> None:
+    def __init__(
+        self, directory: Path, controllers: str = "cpuset cpu io memory hugetlb pids", root: str = "/", unit: str = ""
+    ) -> None:
         self.root = directory / "cgroup"
         self.proc = directory / "proc"
-        self.group = self.root / "terrarium-fake/one"
+        self.group = self.root / unit / "terrarium-fake/one"
         self.group.mkdir(parents=True)
         (self.proc / "self").mkdir(parents=True)
         (self.proc / "self/mountinfo").write_text(
             f"25 1 0:22 / {directory} rw - tmpfs tmpfs rw\n30 25 0:26 {root} {self.root} rw - cgroup2 cgroup2 rw,nsdelegate\n"
         )
         self.put(self.root, "cgroup.controllers", controllers)
+        if unit:
+            (self.proc / "self/cgroup").write_text(f"0::/{unit}/daemons\n")
+            self.put(self.root / unit, "cgroup.controllers", controllers.replace("hugetlb", ""))
         for group in (self.root, self.group.parent):
             self.put(group, "cgroup.subtree_control", controllers)
         for group in (self.group, self.group.parent):
@@ -196,6 +201,37 @@ def test_the_shell_commands_hand_the_controllers_down_first(tree):
         f"echo '50000 100000' > {top}/two/cpu.max",
         f"echo 67108864 > {top}/two/memory.max",
     ]
+
+
+def test_in_a_unit_of_systemds_groups_lie_below_it_with_the_controllers_that_it_hands_down(tmp_path):
+    tree = Tree(tmp_path, unit="terrarium-0123ab.scope")
+    unit = tree.root / "terrarium-0123ab.scope"
+    assert set(tree.paths.values()) == {f"{unit}/terrarium-fake/one"}
+    assert tree.cgroups.describe("terrarium-fake/two", {})[:2] == [
+        f"mkdir -p {unit}/terrarium-fake",
+        f'echo "+cpuset +cpu +io +memory +pids" > {unit}/cgroup.subtree_control',
+    ]
+    assert tree.cgroups.locked()["hugetlb"] == (
+        "systemd, which manages the control groups here, does not hand the hugetlb controller down to the panel."
+    )
+    tree.put(unit, "memory.max", str(32 * MEGABYTE))
+    assert tree.cgroups.read(tree.paths)["memory"] == (None, 32 * MEGABYTE)
+
+
+@pytest.mark.parametrize("group", ["/user.slice/session-1.scope", "/terrarium-tag.scope/daemons", "/x-terrarium-0123ab.scope"])
+def test_another_unit_is_not_ours_to_make_groups_in(tmp_path, group):
+    tree = Tree(tmp_path)
+    (tree.proc / "self/cgroup").write_text(f"0::{group}\n")
+    assert choose(str(tree.root), str(tree.proc)).paths("terrarium-fake/one") == tree.paths
+
+
+def test_a_group_made_before_there_was_a_unit_is_found_where_it_is(tmp_path):
+    tree = Tree(tmp_path, unit="terrarium-0123ab.scope")
+    former = tree.root / "terrarium-fake/old"
+    former.mkdir(parents=True)
+    assert set(tree.cgroups.find("terrarium-fake/old").values()) == {str(former)}
+    assert tree.cgroups.find("terrarium-fake/one") == tree.paths
+    assert tree.cgroups.find("terrarium-fake/new") == tree.cgroups.paths("terrarium-fake/new")
 
 
 @pytest.fixture
