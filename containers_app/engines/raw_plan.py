@@ -42,7 +42,6 @@ class Place(msgspec.Struct, frozen=True):
     run: str
     home: str  # its directory
     image: str  # the image's root file system
-    image_command: tuple[str, ...]
     image_env: dict[str, str]
     uid_base: int
     uid_count: int
@@ -235,9 +234,7 @@ def _child_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
         )
     elif "net" in created:
         steps.append(identity.ConfigureNetwork(tuple(loopback_messages()), tuple(describe_loopback())))
-    command = spec.command or place.image_command
-    if spec.init:
-        command = (INIT, "--", *command)
+    command = (INIT, "--", *spec.command) if spec.init else spec.command
     if "uts" in created:
         steps.append(identity.SetHostname(hostname(spec)))
     steps += [identity.UseStreams(LOG_FD, True), *_inner_steps(spec)]

@@ -100,8 +100,7 @@ class Runner:
         cgroup2 = paths.get("", "")
         v1 = dict.fromkeys(path for path in paths.values() if path != cgroup2)
         return raw_plan.Place(
-            id=record.id, run=run, home=self._store.home(record.id), image=image.rootfs, image_command=image.command,
-            image_env=image.env,
+            id=record.id, run=run, home=self._store.home(record.id), image=image.rootfs, image_env=image.env,
             uid_base=record.uid_base, uid_count=UIDS_EACH, cgroup2=cgroup2,
             tasks=tuple(f"{path}/tasks" for path in v1),
             host_directories=host_image.directories() if image.name == host_image.HOST_IMAGE else (),

@@ -13,13 +13,14 @@ from containers_app.spec import parse_container
 
 PLACE = raw_plan.Place(
     id="0123456789ab", run="aa", home="/data/sandboxes/0123456789ab", image="/data/images/busybox/rootfs",
-    image_command=("sleep", "infinity"), image_env={"FROM_IMAGE": "1"}, uid_base=1000000, uid_count=65536,
+    image_env={"FROM_IMAGE": "1"}, uid_base=1000000, uid_count=65536,
     cgroup2="/sys/fs/cgroup/unified/x", tasks=("/sys/fs/cgroup/pids/x/tasks",),
 )  # fmt: skip
 
 
 def made(**fields: object) -> plan.Plan:
-    spec = parse_container({"name": "web-1", "cwd": "/", "user": "0:0", "namespaces": {"net": "none"}, **fields})
+    own = {"command": ["sleep", "infinity"], "cwd": "/", "user": "0:0"}
+    spec = parse_container({"name": "web-1", **own, "namespaces": {"net": "none"}, **fields})
     return raw_plan.launch_plan(spec, PLACE)
 
 
