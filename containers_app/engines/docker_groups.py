@@ -33,6 +33,8 @@ class DockerGroups:
                 f"This Docker daemon leaves control groups to {self.driver or 'others'}, where only slices can be parents.",
                 hint=f"{_HINT} A daemon with native.cgroupdriver=cgroupfs can be in groups.",
             )
+        if self._groups.delegated():
+            raise Unsupported("The groups of this panel lie in a unit of systemd's, where Docker puts no container.", hint=_HINT)
         return {"CgroupParent": f"/{self._groups.place(self._groups.get(group).name)}"}
 
     def ensure(self, group: str) -> None:

@@ -94,6 +94,10 @@ class Groups:
         """All that may be there without belonging to a sandbox."""
         return {place for name in self._records for place in (self.place(name), f"{self.place(name)}/{PROCESSES}")}
 
+    def delegated(self) -> bool:
+        """Whether they lie in a unit of systemd's, so that their names are not their paths below the hierarchies' roots."""
+        return self._cgroups.paths(f"terrarium-{self._tag}") != self._cgroups.former_paths(f"terrarium-{self._tag}")
+
     def named_by(self, parent: str) -> str:
         """Docker's cgroup parent of a container → the group that it is in, "" for none."""
         name = parent.strip("/").removeprefix(f"terrarium-{self._tag}/{PREFIX}")
