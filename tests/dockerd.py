@@ -155,9 +155,10 @@ class Dockerd:
         if self._shell is not None:
             if not self.pid:
                 self.start()
-            os.kill(self.pid, signal.SIGCONT)
-            self.remove_containers()
-            self._terminate()
+            if not self._ended():  # else it never came up, and there is nothing of its
+                os.kill(self.pid, signal.SIGCONT)
+                self.remove_containers()
+                self._terminate()
             self._shell.communicate(timeout=STOP_SECONDS)
         for pid in self._started():
             with contextlib.suppress(ProcessLookupError):

@@ -19,7 +19,10 @@ from tests.dockerd import Dockerd
 from tests.engines.conftest import new_home, spec
 from tests.engines.docker_engine import docker_spec, opened
 
-WORK = "dd if=/dev/zero of=/file bs=1M count=4 oflag=direct; cat /file >/dev/null; for i in 1 2; do sleep 1000 & done; echo ready; sleep 1000; :"
+WORK = (
+    "dd if=/dev/zero of=/file bs=1M count=4 oflag=direct; cat /file >/dev/null; "
+    "for i in 1 2; do sleep 1000 & done; echo ready; sleep 1000; :"
+)
 
 
 @pytest.fixture
