@@ -83,7 +83,7 @@ def venv(instance: Instance) -> None:
 
 
 def npm(instance: Instance) -> None:
-    _keep(instance.data / "npm", npm_key(), "Installing the browser's packages …", _make_npm)
+    _keep(instance.data / "npm", npm_key(), "Installing the browser's packages …", _make_own_npm)
 
 
 def busybox(instance: Instance) -> None:
@@ -218,8 +218,10 @@ def _make_own_venv(new: Path) -> None:
     make_venv(new, "requirements.txt")
 
 
-def _make_npm(new: Path) -> None:
-    new.mkdir()
+def make_npm(new: Path, *options: str) -> None:
+    """The npm packages of the lock file at ``new``; ``options`` are npm's."""
+    remove_tree(new)
+    new.mkdir(parents=True)
     for name in ("package.json", "package-lock.json"):
         if (SOURCE / name).exists():
             shutil.copyfile(SOURCE / name, new / name)
@@ -227,7 +229,7 @@ def _make_npm(new: Path) -> None:
         cache, node = new.with_name(".npm.cache"), new.with_name(".node.new")
         try:
             _run(
-                [*_npm(node), "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--cache", str(cache)],
+                [*_npm(node), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(cache), *options],
                 "The browser's packages",
                 new,
                 cwd=new,
@@ -236,6 +238,10 @@ def _make_npm(new: Path) -> None:
             remove_tree(cache)
             remove_tree(node)
     open_to_all(new)
+
+
+def _make_own_npm(new: Path) -> None:
+    make_npm(new, "--omit=dev")
 
 
 def _npm(node: Path) -> list[str]:

@@ -16,4 +16,5 @@ def main(words: list[str]) -> int:
     os.chdir(SOURCE)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)  # nohup and background jobs ignore them, and a shell under test would inherit that
-    os.execve(python, [str(python), "-m", "pytest", *words], testbed.environment(python))
+    environment = testbed.environment(python) | {"TERRARIUM_NPM_DIR": str(testbed.ensure_npm())}
+    os.execve(python, [str(python), "-m", "pytest", *words], environment)

@@ -62,6 +62,18 @@ def ensure_venv() -> Path:
     return place / "bin/python"
 
 
+def ensure_npm() -> Path:
+    """The npm packages of panel and tests, kept under the lock file's hash. Returns their directory."""
+    place = CACHE / f"npm-{install.npm_key()[:16]}"
+    if not (place / ".complete").exists():
+        say("Installing the tests' npm packages …")
+        for old in CACHE.glob("npm-*"):
+            install.remove_tree(old)
+        install.make_npm(place)
+        (place / ".complete").touch()
+    return place / "node_modules"
+
+
 def environment(python: Path) -> dict[str, str]:
     """The caller's, without what would change what the tests see; the environment's own programs come first."""
     kept = {

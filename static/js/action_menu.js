@@ -39,7 +39,7 @@ export function openMenu(container, anchor) {
     }
     event.stopPropagation();
   });
-  document.body.append(menu);
+  document.querySelector("main").append(menu);
   menu.showPopover();
   const box = anchor.getBoundingClientRect();
   const top = box.bottom + menu.offsetHeight + 8 > innerHeight ? Math.max(8, box.top - menu.offsetHeight - 4) : box.bottom + 4;

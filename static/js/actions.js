@@ -3,10 +3,10 @@
 import { api } from "./api.js";
 import { h } from "./dom.js";
 import { ask, toast, toastError } from "./feedback.js";
+import { living } from "./lib/container_facts.js";
 import { dependence, isolationOf } from "./lib/sharing.js";
 import { store } from "./store.js";
 
-const living = (container) => ["running", "paused"].includes(container.state);
 const busy = new Set(); // ids with a request under way: no second one beside it
 
 /** name → {label, icon, key, when(container), done: sentence, undo: name} */

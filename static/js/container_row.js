@@ -3,12 +3,11 @@
 import "./elements/spark-line.js";
 import { ACTIONS, available, containerUrl } from "./actions.js";
 import { h, icon, setAttribute, setText } from "./dom.js";
-import { marksOf } from "./lib/container_facts.js";
+import { living, marksOf } from "./lib/container_facts.js";
 import * as format from "./lib/format.js";
 import { NAMESPACE_TYPES, isolationOf, isolationText } from "./lib/sharing.js";
 import { store } from "./store.js";
 
-export const living = (container) => container.state === "running" || container.state === "paused";
 
 export function dotState(container) {
   return container.state === "exited" && container.exit_code ? "failed" : container.state;

@@ -34,14 +34,18 @@ function plainValue(value) {
   if (value === true || value === false) return h("span", { class: `badge ${value ? "good" : ""}` }, value ? "yes" : "no");
   if (value == null || value === "") return h("span", { class: "faint" }, "none");
   if (Array.isArray(value)) return value.length ? h("span", { class: "inline-list" }, value.map((item) => h("code", null, typeof item === "object" ? JSON.stringify(item) : String(item)))) : h("span", { class: "faint" }, "none");
-  if (typeof value === "object") return h("dl", { class: "facts" }, Object.entries(value).map(([key, inner]) => [h("dt", null, words(key)), h("dd", null, plainValue(inner))]));
+  if (typeof value === "object") return Object.keys(value).length ? h("dl", { class: "facts" }, Object.entries(value).map(([key, inner]) => [h("dt", null, h("code", null, key)), h("dd", null, plainValue(inner))])) : h("span", { class: "faint" }, "none");
   return h("span", { class: /[0-9/_]/.test(String(value)) ? "mono" : null }, String(value));
 }
 
-const words = (key) => key.replaceAll("_", " ");
+const words = (key) => key.charAt(0).toUpperCase() + key.slice(1).replaceAll("_", " ");
+
+const factList = (facts) => h("dl", { class: "facts even" }, Object.entries(facts).map(([key, value]) => [h("dt", null, words(key)), h("dd", null, plainValue(value))]));
 
 async function security(panel, { id }) {
-  await fetched(panel, path(id, "security"), (facts) => box("Security", null, h("div", { class: "body" }, h("dl", { class: "facts", "data-testid": "security" }, Object.entries(facts).map(([key, value]) => [h("dt", null, words(key)), h("dd", null, plainValue(value))])))));
+  await fetched(panel, path(id, "security"), ({ asked, kernel, ...rest }) => box("Security", null, h("div", { class: "body stack", "data-testid": "security" },
+    factList(rest), h("h3", null, "Asked for"), factList(asked),
+    h("h3", null, "What the kernel says of its first process"), kernel ? factList(kernel) : h("p", { class: "hint" }, "It does not run; what was asked for holds when it starts."))));
 }
 
 async function commands(panel, { id }) {

@@ -59,7 +59,7 @@ class ApiDocs extends HTMLElement {
     }
     const search = h("input", { type: "search", "data-search": true, "aria-label": "Filter the operations", placeholder: "Filter", spellcheck: "false" });
     const operations = Object.entries(document_.paths ?? {}).flatMap(([path, item]) => METHODS.filter((method) => item[method]).map((method) => operation(document_, path, method, item[method])));
-    const count = h("span", { class: "sub" }, `${document_.info?.version ?? ""} · ${operations.length} operations`);
+    const count = h("span", { class: "sub" }, `version ${document_.info?.version ?? ""} · ${operations.length} operations`);
     search.addEventListener("input", () => {
       const wanted = search.value.trim().toLowerCase();
       for (const element of operations) element.hidden = !element.dataset.words.includes(wanted);

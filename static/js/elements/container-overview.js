@@ -1,13 +1,14 @@
 // The first tab: facts, and charts of the last five minutes.
 
 import "./time-chart.js";
+import { containerUrl, perform } from "../actions.js";
 import { api } from "../api.js";
 import { RESTART_POLICIES, editLabels, setRestart } from "../changes.js";
 import { h, icon, setText } from "../dom.js";
 import { FactList } from "../fact_list.js";
 import { toastError } from "../feedback.js";
 import { joinCommand } from "../lib/argv.js";
-import { isolationWarnings, networkNote, restartText } from "../lib/container_facts.js";
+import { isolationWarnings, living, networkNote, restartText } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
 import { NAMESPACE_LABELS, detachment, isolationOf } from "../lib/sharing.js";
 import { listen, store } from "../store.js";
@@ -33,12 +34,14 @@ class ContainerOverview extends HTMLElement {
     this.warning = h("div", { class: "banner", hidden: true, "data-testid": "isolation-warning" });
     this.isolation = h("ul", { class: "isolation" });
     this.charts = CHARTS.map((chart) => document.createElement("time-chart").build(chart));
-    this.append(this.warning, h("div", { class: "charts" }, this.charts),
+    this.chartArea = h("div", { class: "charts" }, this.charts);
+    this.unmeasured = h("p", { class: "panel-box body hint row wrap", hidden: true, "data-testid": "unmeasured" });
+    this.append(this.warning, this.unmeasured, this.chartArea,
       h("div", { class: "grid-2" },
         h("section", { class: "panel-box", "aria-label": "Facts" }, h("header", null, h("h2", null, "Facts")), h("div", { class: "body" }, this.facts.element)),
         h("section", { class: "panel-box", "aria-label": "Isolation" }, h("header", null, h("h2", null, "Isolation")), h("div", { class: "body" }, this.isolation))));
     const { signal } = this.#abort;
-    listen(signal, "containers", ({ changed }) => (changed.includes(id) || changed.length > 0) && this.#draw());
+    listen(signal, "containers", ({ changed }) => changed.length > 0 && this.#draw());
     listen(signal, "stats", () => this.#tick());
     let lost = false;
     listen(signal, "connection", (up) => {
@@ -96,6 +99,20 @@ class ContainerOverview extends HTMLElement {
       const id = chart.spec.name === "net_in" ? counted : this.id_;
       chart.draw(store.history(id), store.stats.get(id));
     }
+    this.#hideCharts();
+  }
+
+  /** What does not run and was not seen running has nothing to chart. */
+  #hideCharts() {
+    const container = store.containers.get(this.id_);
+    if (!container) return;
+    const empty = !living(container) && this.charts.every((chart) => !chart.values.length);
+    this.chartArea.hidden = empty;
+    this.unmeasured.hidden = !empty;
+    if (!empty || this.unmeasured.childElementCount) return;
+    const started = Boolean(container.started_at);
+    this.unmeasured.replaceChildren(icon("info"), h("span", { class: "grow" }, started ? "It does not run, so there is nothing to measure. Its log may tell why." : "It was made and never started: start it, and its numbers appear here each second."),
+      started ? h("a", { class: "button tiny", href: containerUrl(this.id_, "logs") }, icon("logs"), "What it wrote") : h("button", { type: "button", class: "tiny", on: { click: () => perform(this.id_, "start") } }, icon("play"), "Start"));
   }
 
   /** Whose row has the network's numbers: they are counted once for each namespace, so it may be one that shares it. */
@@ -117,6 +134,7 @@ class ContainerOverview extends HTMLElement {
     const parts = isolationOf(container, store.groups);
     this.charts.find((chart) => chart.spec.name === "net_in").note(networkNote(parts.find((part) => part.type === "net")));
     this.facts.draw(this.#facts(container));
+    this.#hideCharts();
     this.isolation.replaceChildren(...parts.map((part) => h("li", { "data-ns": part.type, "data-kind": part.kind }, h("span", { class: "ns-tag" }, icon(`ns-${part.type}`), NAMESPACE_LABELS[part.type]),
       h("span", null, detachment(container, part.type, [...store.containers.values()]) || { private: "its own", host: "the host's", shared: part.others.length ? `shared with ${part.others.join(", ")}` : "shared", unknown: "not known" }[part.kind]), h("code", { class: "faint" }, part.inode || ""))));
   }

@@ -4,8 +4,9 @@ import "./container-overview.js";
 import { ACTIONS, available, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
 import { rename } from "../changes.js";
-import { dotState, driftMark, ending, living, showDrift } from "../container_row.js";
+import { dotState, driftMark, ending, showDrift } from "../container_row.js";
 import { emptyState, errorState, h, icon, pageData, setAttribute, setText } from "../dom.js";
+import { living } from "../lib/container_facts.js";
 import { listen, store } from "../store.js";
 import { TABS } from "../tabs.js";
 
@@ -36,7 +37,7 @@ class ContainerPage extends HTMLElement {
     this.panel = h("div", { role: "tabpanel", id: "tabpanel", tabindex: "0", class: "tabpanel stack" });
     this.tabs = h("div", { role: "tablist", class: "tabs", "aria-label": "About this container" }, Object.entries(TABS).map(([name, tab]) => h("a", { role: "tab", id: `tab-${name}`, href: this.#url(name), "aria-controls": "tabpanel", "data-testid": `tab-${name}`, dataset: { tab: name }, tabindex: "-1" }, icon(tab.icon), h("span", null, tab.label))));
     this.stale = h("div", { class: "banner warn", role: "status", hidden: true, "data-testid": "container-stale" }, icon("warning"), h("p"));
-    this.append(h("nav", { class: "crumbs small", "aria-label": "Where you are" }, h("a", { href: "/containers/" }, "Containers"), h("span", { class: "faint", "aria-hidden": "true" }, " / ")),
+    this.append(h("nav", { class: "crumbs small", "aria-label": "Where you are" }, h("a", { href: "/containers/" }, "Containers")),
       h("div", { class: "page-head cpage-head" }, this.dot, this.heading, this.engine, this.health, this.state, this.drift, this.actions), this.stale, this.tabs, this.panel);
     this.#wire();
     this.#draw();

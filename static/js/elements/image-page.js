@@ -69,7 +69,7 @@ class ImagePage extends HTMLElement {
       h("td", { class: "quiet" }, image.source ?? ""), h("td", null, used.length ? h("span", { class: "inline-list" }, used.slice(0, 4).map((name) => h("a", { href: `/containers/${encodeURIComponent(name)}/` }, name)), used.length > 4 ? h("span", { class: "quiet" }, `and ${used.length - 4} more`) : null) : h("span", { class: "faint" }, "nothing")),
       h("td", { class: "acts nowrap" },
         raw ? h("a", { class: "button", href: `/api/v1/images/${encodeURIComponent(image.name)}/export`, download: "", title: "Download as a tar", "aria-label": `Download ${image.name} as a tar`, "data-testid": "image-export" }, "Download")
-          : !staff ? null : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy ${image.name} to sandboxes`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
+          : !staff ? null : h("button", { type: "button", "data-testid": "image-copy", "aria-label": `Copy to sandboxes: ${image.name}`, on: { click: () => copyToSandboxes(image).catch(toastError) } }, "Copy to sandboxes"), " ",
         raw || !staff ? null : [h("button", { type: "button", "data-testid": "image-tag", "aria-label": `Give ${image.name} another name`, on: { click: () => this.#tag(image) } }, "Name …"), " "],
         !staff && !(raw && image.owner === username) ? null : h("button", { type: "button", class: "square danger", title: used.length ? "Remove (in use)" : "Remove", "aria-label": `Remove ${image.name}`, "data-testid": "image-remove", on: { click: () => this.#remove(image) } }, icon("trash"))));
   }

@@ -8,7 +8,7 @@ import { NAMESPACE_LABELS } from "../lib/sharing.js";
 const HEADS = 38; // px
 
 function clipName(name) {
-  return name.length > 20 ? `${name.slice(0, 18)}…` : name;
+  return name.length > 16 ? `${name.slice(0, 15)}…` : name;
 }
 
 class NamespaceGraph extends HTMLElement {
@@ -100,8 +100,8 @@ class NamespaceGraph extends HTMLElement {
     const group = svg("g", { class: `ns ${kind}`, "data-ns": type, "data-node": node.id, "data-testid": "ns-node", "data-inode": node.inode, "data-type": type, transform: `translate(${x - SIZE.node / 2} ${y - SIZE.height / 2})`, role: "button", tabindex: "-1", "aria-pressed": "false", "aria-label": `${NAMESPACE_LABELS[type]} namespace ${node.inode}${members.length > 1 ? ` ×${members.length}` : ""}, ${said}` },
       svg("title", null, `${type}:[${node.inode}] ${said}`),
       svg("rect", { width: SIZE.node, height: SIZE.height, rx: 5 }),
-      svg("text", { x: 8, y: 16 }, node.inode),
-      members.length > 1 ? svg("text", { class: "count", x: SIZE.node - 7, y: 16, "text-anchor": "end" }, `×${members.length}`) : null);
+      svg("text", { x: 7, y: 16 }, node.inode),
+      members.length > 1 ? svg("text", { class: "count", x: SIZE.node - 5, y: 16, "text-anchor": "end" }, `×${members.length}`) : null);
     return this.#part(node.id, group);
   }
 

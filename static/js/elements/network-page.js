@@ -7,7 +7,7 @@ import { copyButton, emptyState, h, icon, pageData, setText, visitor } from "../
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
-import { inSubnet } from "../lib/subnets.js";
+import { inSubnet, wayOut } from "../lib/subnets.js";
 import { debounce } from "../lib/timing.js";
 import { listen, store } from "../store.js";
 
@@ -82,16 +82,11 @@ class NetworkPage extends HTMLElement {
       h("td", null, h("b", null, network.name)), h("td", null, h("span", { class: "badge", "data-engine": network.engine }, network.engine)),
       h("td", null, [network.subnet, network.subnet6].filter(Boolean).map((text) => h("div", null, code(text))), network.subnet || network.subnet6 ? null : h("span", { class: "faint" }, "none")),
       h("td", null, network.bridge ? code(network.bridge) : h("span", { class: "faint" }, network.driver || "none")),
-      h("td", null, this.#wayOut(network), network.isolated ? h("div", { class: "small quiet" }, "members kept apart") : null),
+      h("td", { class: "nowrap" }, wayOut(network), network.isolated ? h("div", { class: "small quiet" }, "members kept apart") : null),
       h("td", null, members.length ? h("ul", { class: "stack tight" }, members.map((one) => this.#member(network, one, key))) : h("span", { class: "faint" }, "nobody")),
       h("td", { class: "acts nowrap" }, toggle, " ", this.#connectable(network).length ? [h("button", { type: "button", "data-testid": "network-connect", dataset: { key: `${key} connect` }, on: { click: () => this.#connect(network) } }, "Connect …"), " "] : null,
         isGiven(network) || !this.staff ? null : h("button", { type: "button", class: "square danger", title: "Remove", "aria-label": `Remove the network ${network.name}`, "data-testid": "network-remove", dataset: { key: `${key} remove` }, on: { click: () => this.#remove(network) } }, icon("trash"))));
     return [row, details];
-  }
-
-  #wayOut({ engine, driver, nat }) {
-    if (engine !== "raw" && driver !== "bridge") return driver === "host" ? "the host's own" : "none";
-    return nat ? "NAT" : "internal";
   }
 
   /** From the live list, so that they come and go at once; who may not be seen is not there. */
@@ -101,7 +96,7 @@ class NetworkPage extends HTMLElement {
   }
 
   #member(network, { id, name, state, addresses }, key) {
-    return h("li", { class: "row", "data-testid": "network-member", dataset: { name } }, h("i", { class: "dot", "data-state": state, role: "img", "aria-label": state }), h("a", { href: containerUrl(id, "network") }, name), h("span", { class: "faint small nowrap" }, addresses.join(" ")),
+    return h("li", { class: "row wrap", "data-testid": "network-member", dataset: { name } }, h("i", { class: "dot", "data-state": state, role: "img", "aria-label": state }), h("a", { href: containerUrl(id, "network") }, name), h("span", { class: "faint small nowrap" }, addresses.join(" ")),
       network.engine === "raw" || network.driver !== "bridge" ? null : h("button", { type: "button", class: "tiny square bare", title: "Disconnect", "aria-label": `Disconnect ${name} from ${network.name}`, "data-testid": "network-disconnect", dataset: { key: `${key} ${id}` }, on: { click: () => this.#disconnect(network, { id, name }) } }, icon("close")));
   }
 

@@ -3,8 +3,9 @@
 import "./spark-line.js";
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
-import { dotState, ending, living, track } from "../container_row.js";
+import { dotState, ending, track } from "../container_row.js";
 import { emptyState, h, icon, pageData, setText } from "../dom.js";
+import { living } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
 import { History } from "../lib/history.js";
 import { NAMESPACE_TYPES } from "../lib/sharing.js";

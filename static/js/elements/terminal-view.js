@@ -45,7 +45,7 @@ class TerminalView extends HTMLElement {
         h("button", { type: "button", class: "tiny bare", "aria-label": "A+ larger text", on: { click: () => this.#font(1) } }, "A+"),
         toolbox ? null : tool("popout", "Own window", () => this.#popOut()),
         h("button", { type: "button", class: "tiny", "data-testid": "terminal-new", on: { click: () => this.#restart() } }, toolbox ? "New toolbox" : "New shell")),
-      toolbox ? h("p", { class: "hint toolbox-hint" }, "Its own tools in the container's namespaces; the container's files are at ", h("code", null, "/target"), ". Gone when you leave.") : null, this.screen, this.end);
+      ...(toolbox ? [h("p", { class: "hint toolbox-hint" }, "Its own tools in the container's namespaces; the container's files are at ", h("code", null, "/target"), ". Gone when you leave.")] : []), this.screen, this.end);
     try {
       const [{ openXterm, loadSearch, theme }] = await Promise.all([import("../xterm.js"), fetchStyle()]);
       this.#xterm = openXterm(this.screen, { fontSize: fontSize() });

@@ -10,6 +10,8 @@ const NEAR = 0.6; // of the limit, from which the limit sets the scale: below, a
 const BINARY = 1024;
 
 class TimeChart extends HTMLElement {
+  values = [];
+
   /** spec: {name, second?, label, unit, limit?, format, floor, binary?} */
   build(spec) {
     this.spec = spec;

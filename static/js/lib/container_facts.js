@@ -1,5 +1,7 @@
 // What a container's fields say in words, and what is worth a mark in the list.
 
+export const living = (container) => container.state === "running" || container.state === "paused";
+
 /** {host_ip, host_port, container_port, protocol} → {text, href}; href "" where no browser can go */
 export function portLink(port, here) {
   const anywhere = ["", "0.0.0.0", "::"].includes(port.host_ip);

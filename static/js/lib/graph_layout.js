@@ -4,7 +4,7 @@
 
 import { NAMESPACE_TYPES } from "./sharing.js";
 
-export const SIZE = { left: 176, column: 122, node: 104, row: 34, height: 24, top: 6, lane: 6, gap: 14 };
+export const SIZE = { left: 168, column: 108, node: 97, row: 34, height: 24, top: 6, lane: 6, gap: 14 };
 
 function related(containers, targets) {
   // Containers that share a namespace stand together: union by inode, then by name.

@@ -6,6 +6,7 @@ import { toast, toastError } from "../feedback.js";
 import { networkNote } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
 import { isolationOf } from "../lib/sharing.js";
+import { wayOut } from "../lib/subnets.js";
 import { portItem } from "../port_item.js";
 import { store } from "../store.js";
 import { box, path, table } from "./parts.js";
@@ -59,7 +60,7 @@ class NetworkView {
     const joined = (container.networks ?? []).map((name) => own.find((one) => one.name === name) ?? { name });
     const rows = joined.map((one) => h("tr", { "data-testid": "joined-network", "data-name": one.name },
       h("td", null, h("b", null, one.name)), h("td", null, h("code", null, [one.subnet, one.subnet6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, [one.gateway, one.gateway6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, one.bridge || "–")),
-      h("td", null, one.nat === undefined ? format.UNKNOWN : one.nat ? "yes" : "no: internal"),
+      h("td", null, one.nat === undefined ? format.UNKNOWN : wayOut(one)),
       docker ? h("td", { class: "acts" }, h("button", { type: "button", class: "tiny", "data-testid": "disconnect", "aria-label": `Disconnect from ${one.name}`, on: { click: () => this.#change("disconnect", one.name) } }, "Disconnect")) : null));
     this.joined.replaceChildren(rows.length ? table("Networks", ["Name", "Subnet", "Gateway", "Bridge on the host", "Way out", ...(docker ? ["Actions"] : [])], rows) : emptyState("networks", "On no network", docker ? "Connect it to one of Docker's above." : "It was made without one, or shares somebody else's."));
     const others = docker ? own.filter((one) => !NOT_TO_BE_JOINED.includes(one.name) && !joined.some((other) => other.name === one.name)) : [];
