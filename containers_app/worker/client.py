@@ -24,7 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from .. import errors
-from ..errors import TerrariumError, WorkerUnavailable
+from ..errors import InvalidInput, TerrariumError, WorkerUnavailable
 from ..spec import MAX_STOP_TIMEOUT
 from . import protocol
 from .protocol import Command, Failure, FromWorker, Hello, Push, Reply, Request
@@ -56,6 +56,14 @@ class LinkChanged(msgspec.Struct, frozen=True):
 
     up: bool
     node: str = ""
+
+
+def _encoded(command: Command) -> msgspec.Raw:
+    """InvalidInput: a number in it is longer than any that the worker takes (64 bits)."""
+    try:
+        return msgspec.Raw(_encode(command))
+    except OverflowError:
+        raise InvalidInput("A number is out of range.", hint="No number here has more than 18 digits.") from None
 
 
 class WorkerClient:
@@ -151,7 +159,7 @@ def call_once(path: str | os.PathLike[str], command: Command, result: type[T], t
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_patience(command, timeout))
             connection.connect(os.fspath(path))
-            hello, request = Hello(protocol.VERSION), Request(1, msgspec.Raw(_encode(command)))
+            hello, request = Hello(protocol.VERSION), Request(1, _encoded(command))
             connection.sendall(protocol.frame(hello) + protocol.frame(request))
             while data := connection.recv(RECEIVE):  # an fd that comes along is closed by the kernel
                 for body in frames.feed(data):
@@ -215,7 +223,7 @@ class _Link:
         future: asyncio.Future[tuple[msgspec.Raw, int]] = self._loop.create_future()
         self._pending[number] = future
         try:
-            self.send(protocol.frame(Request(number, msgspec.Raw(_encode(command)))))
+            self.send(protocol.frame(Request(number, _encoded(command))))
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:

@@ -122,6 +122,8 @@ def test_a_process_of_the_host_shares_the_budget_and_goes_back_when_the_group_go
         assert added.status_code == 200, added.text
         assert added.json()["processes"] == [process.pid] and added.json()["usage"]["pids"] == 1
         assert "/group.team/processes" in Path(f"/proc/{process.pid}/cgroup").read_text()
+        told = panel.manage("group", "add-process", "team", str(process.pid))
+        assert "team" in told
         panel.down()
         panel.up()
         assert api.get("groups/team").json()["processes"] == [process.pid]

@@ -74,6 +74,12 @@ def test_a_group_with_hostile_limits_is_not_made(team: httpx.Client, name: str, 
     refused(team, "POST", "groups", json.dumps({"name": "other", "limits": {name: value}}))
 
 
+@pytest.mark.parametrize("pid", [1 << 64, -(1 << 64), 1 << 63, 10**400])
+def test_a_process_number_of_any_length_is_refused(team: httpx.Client, pid: int) -> None:
+    for path in ("groups/team", f"containers/{team.box['id']}"):  # type: ignore[attr-defined]
+        refused(team, "POST", f"{path}/processes", json.dumps({"pid": pid}))
+
+
 @ONCE
 @given(body=WORDS | st.fixed_dictionaries({"pid": WORDS}) | st.fixed_dictionaries({"pid": st.just(1), "to": WORDS}))
 def test_hostile_processes_for_a_group(team: httpx.Client, body: object) -> None:

@@ -1,4 +1,4 @@
-"""``manage.py group list|create|remove|limits``: sandboxes that share one budget, from the command line."""
+"""``manage.py group list|create|remove|limits|add-process``: containers that share one budget, from the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = ("NAME", "OWNER", "MEMORY", "PROCESSES", "MEMBERS")
 
 
 class Command(ServiceCommand):
-    help = "Lists, makes, limits and removes groups of sandboxes, as the panel does."
+    help = "Lists, makes, limits and removes groups of containers, as the panel does."
 
     def add_actions(self, actions: Any) -> None:
         actions.add_parser("list", help="list groups")
@@ -21,6 +21,9 @@ class Command(ServiceCommand):
         create.add_argument("name")
         create.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="its limits, for example memory=1G")
         actions.add_parser("remove", aliases=["rm"], help="remove a group without members").add_argument("name")
+        add = actions.add_parser("add-process", help="put a running process of the host into a group")
+        add.add_argument("name")
+        add.add_argument("pid", type=int)
         limits = actions.add_parser("limits", help="show a group's limits, or change them")
         limits.add_argument("name")
         limits.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="for example memory=1G; nothing after = clears")
@@ -28,6 +31,7 @@ class Command(ServiceCommand):
     def handlers(self) -> dict[str, Handler]:
         return {
             "list": self._list, "create": self._create, "remove": self._remove, "rm": self._remove, "limits": self._limits,
+            "add-process": self._add_process,
         }  # fmt: skip
 
     async def _list(self, visitor: Visitor, options: Options) -> int:
@@ -41,6 +45,10 @@ class Command(ServiceCommand):
     async def _remove(self, visitor: Visitor, options: Options) -> int:
         await group_services.remove_group(visitor, options["name"])
         return 0
+
+    async def _add_process(self, visitor: Visitor, options: Options) -> int:
+        group = await group_services.add_to_group(visitor, options["name"], options["pid"], ("cgroup",))
+        return self._show(options, group, [group])
 
     async def _limits(self, visitor: Visitor, options: Options) -> int:
         changes = limit_changes(options["changes"])
