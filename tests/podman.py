@@ -64,7 +64,9 @@ class Podman(Dockerd):
         super().close()
         for place in self._parents:
             with contextlib.suppress(OSError):  # not there, or another service uses it by now
-                place.rmdir()
+                for directory in (place / "conmon", place):
+                    if directory.exists():
+                        directory.rmdir()
 
 
 @contextlib.contextmanager

@@ -190,8 +190,9 @@ class DockerList:
     async def look(self, container_id: str) -> None:
         """Bring the cache up to date with one container."""
         self._looks += 1
-        number = self._looks
-        self._apply(container_id, number, await self._looked_at(container_id))
+        number, seen = self._looks, await self._looked_at(container_id)
+        if self.up:  # else it was lost meanwhile, and whoever finds it again reads everything
+            self._apply(container_id, number, seen)
 
     def _apply(self, container_id: str, number: int, seen: Seen | None) -> None:
         if number < self._applied.get(container_id, 0):

@@ -190,6 +190,14 @@ def _health(state: Mapping[str, Any]) -> str:
     return "" if said == "none" else said
 
 
+def _seccomp(host: Mapping[str, Any], options: list[str]) -> str:
+    """default | off | own, which is a profile that somebody gave it. Docker reads "name=value" and "name:value"."""
+    if host.get("Privileged"):
+        return "off"
+    given = next((option[len("seccomp=") :] for option in options if option.startswith(("seccomp=", "seccomp:"))), "default")
+    return {"unconfined": "off", "default": "default", "builtin": "default"}.get(given, "own")
+
+
 def security_facts(seen: Seen) -> dict[str, Any]:
     """What confines its first process: as asked for, and in the kernel's own word where it runs."""
     host = seen.host
@@ -200,7 +208,8 @@ def security_facts(seen: Seen) -> dict[str, Any]:
             "capabilities_added": list(host.get("CapAdd") or ()),
             "capabilities_dropped": list(host.get("CapDrop") or ()),
             "no_new_privs": any(option.startswith("no-new-privileges") and not option.endswith("false") for option in options),
-            "seccomp": "off" if host.get("Privileged") or "seccomp=unconfined" in options else "default",
+            "seccomp": _seccomp(host, options),
+            "security_module": [option for option in options if option.startswith(("apparmor", "label"))],
             "read_only_root": bool(host.get("ReadonlyRootfs")),
             "masked_paths": list(host.get("MaskedPaths") or ()),
             "read_only_paths": list(host.get("ReadonlyPaths") or ()),

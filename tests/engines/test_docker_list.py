@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +126,21 @@ async def test_look_ups_take_a_name_or_a_prefix_of_four(docker: DockerEngine, da
             engine._list.seen[common + end] = engine._list.seen[ids[0]]
         with pytest.raises(Conflict, match="2 containers"):
             engine.get("0000")
+
+
+async def test_what_confines_it_is_told_as_it_was_asked_for(docker: DockerEngine, daemon: Dockerd, tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    options = {
+        "plain": (), "off": ("seccomp=unconfined",), "own": (f"seccomp={tmp_path}/profile.json",),
+        "modules": ("apparmor=unconfined", "label=disable"),
+    }  # fmt: skip
+    for name, words in options.items():
+        given = [word for option in words for word in ("--security-opt", option)]
+        made = daemon.docker("create", "--name", name, *given, "busybox")
+        await docker._list.look(made)
+    asked = {name: docker.security(name)["asked"] for name in options}
+    assert [asked[name]["seccomp"] for name in options] == ["default", "off", "own", "default"]
+    assert asked["plain"]["security_module"] == [] and asked["modules"]["security_module"] == [
+        "apparmor=unconfined",
+        "label=disable",
+    ]
