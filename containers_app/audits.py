@@ -1,9 +1,9 @@
 """The audit log: one entry for each change that somebody made.
 
-A slider that is dragged makes fifty changes of limits a second. Of these the log has one entry for what the slider was left at:
-a visitor's changes to one target wait until none has come for SETTLED seconds, LONGEST at most. Another entry of anybody's is
-written after them, and the web process writes what still waits as it ends. One that is killed loses the entries of its last
-LONGEST seconds, not the changes: the worker's own activity log has each.
+A slider that is dragged makes fifty changes of limits a second. Of these the log has one entry, for what the slider was left at:
+it is written with the first change and brought along with the next ones, until none has come for SETTLED seconds, LONGEST at
+most, or another entry of anybody's follows. Who waits for a change does not wait for its entry. A web process that is killed
+loses what the last BREATH seconds would have written, not the changes: the worker's own activity log has each.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError
+from django.utils import timezone
 
 from . import database
 from .models import AuditEntry
@@ -21,67 +23,70 @@ from .spec import LimitChanges
 from .visitors import Visitor
 
 SETTLED, LONGEST = 0.5, 5.0  # seconds
+BREATH = 0.05  # seconds between two writes of what is being moved
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Moves:
-    visitor: Visitor
-    action: str
-    target: str
+    entry: AuditEntry  # the database's thread saves it
     begun: float  # the loop's clock
+    last: float = 0.0
     changes: dict[str, object] = field(default_factory=dict)
-    timer: asyncio.TimerHandle | None = None
 
-    def entry(self) -> AuditEntry:
-        detail = ", ".join(f"{name} {'none' if value is None else value}" for name, value in self.changes.items())
-        return _entry(self.visitor, self.action, self.target, detail)
+    def detail(self) -> str:
+        return ", ".join(f"{name} {'none' if value is None else value}" for name, value in self.changes.items())[:1000]
 
 
-_waiting: dict[tuple[int, str, str], _Moves] = {}
+_moving: dict[tuple[int, str, str], _Moves] = {}  # user, action and target → what more changes are counted to
+_unwritten: list[_Moves] = []
+_writer: asyncio.Task[None] | None = None
 
 
 async def audit(visitor: Visitor, action: str, target: str, detail: str = "") -> None:
-    await _write([*_taken(), _entry(visitor, action, target, detail)])
+    before = _taken()
+    _moving.clear()
+    await database.run(_store, before, _entry(visitor, action, target, detail))
 
 
 def audit_limits(visitor: Visitor, action: str, target: str, changes: LimitChanges) -> None:
-    """Written when the change has settled."""
-    loop = asyncio.get_running_loop()
-    key = (visitor.user_id, action, target)
-    moves = _waiting.get(key)
-    if moves is None:
-        moves = _waiting[key] = _Moves(visitor, action, target, loop.time())
+    """Returns at once; written in a moment."""
+    global _writer
+    now, key = asyncio.get_running_loop().time(), (visitor.user_id, action, target)
+    moves = _moving.get(key)
+    if moves is None or now - moves.last > SETTLED or now - moves.begun > LONGEST:
+        for other in [other for other, one in _moving.items() if now - one.last > SETTLED]:
+            del _moving[other]
+        moves = _moving[key] = _Moves(_entry(visitor, action, target, ""), now)
+    moves.last = now
     moves.changes |= changes
-    if moves.timer is not None:
-        moves.timer.cancel()
-    moves.timer = loop.call_at(min(loop.time() + SETTLED, moves.begun + LONGEST), _begin_settling)
+    if moves not in _unwritten:
+        _unwritten.append(moves)
+    if _writer is None or _writer.done():
+        _writer = asyncio.create_task(_write_moves())
 
 
 async def settle() -> None:
     """Write now what waits."""
-    if entries := _taken():
-        await _write(entries)
+    if waiting := _taken():
+        await database.run(_store, waiting)
 
 
-def _begin_settling() -> None:
-    task = asyncio.ensure_future(settle())
-    task.add_done_callback(_settled)
+async def _write_moves() -> None:
+    while _unwritten:
+        try:
+            await settle()
+        except Exception:
+            _log.exception("entries of the audit log could not be written")
+        await asyncio.sleep(BREATH)
 
 
-def _settled(task: asyncio.Future[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("entries of the audit log could not be written", exc_info=error)
-
-
-def _taken() -> list[AuditEntry]:
-    waiting = list(_waiting.values())
-    _waiting.clear()
-    for moves in waiting:
-        if moves.timer is not None:
-            moves.timer.cancel()
-    return [moves.entry() for moves in waiting]
+def _taken() -> list[tuple[AuditEntry, str]]:
+    """Entries and what they are to say. Of what is moved on, the same entry comes again."""
+    waiting = [(moves.entry, moves.detail()) for moves in _unwritten]
+    _unwritten.clear()
+    return waiting
 
 
 def _entry(visitor: Visitor, action: str, target: str, detail: str) -> AuditEntry:
@@ -91,21 +96,27 @@ def _entry(visitor: Visitor, action: str, target: str, detail: str) -> AuditEntr
     )  # fmt: skip
 
 
-async def _write(entries: list[AuditEntry]) -> None:
-    await database.run(_store, entries)
+def _store(moved: Iterable[tuple[AuditEntry, str]], last: AuditEntry | None = None) -> None:
+    for entry, detail in moved:
+        entry.detail = detail
+        if entry.pk is None:
+            _add(entry)
+        else:
+            AuditEntry.objects.filter(pk=entry.pk).update(detail=detail, time=timezone.now())
+    if last is not None:
+        _add(last)
 
 
-def _store(entries: list[AuditEntry]) -> None:
+def _add(entry: AuditEntry) -> None:
     try:
-        AuditEntry.objects.bulk_create(entries)
-    except IntegrityError:  # a user was removed meanwhile; the name stays
-        for entry in entries:
-            entry.user_id = None
-        AuditEntry.objects.bulk_create(entries)
+        entry.save(force_insert=True)
+    except IntegrityError:  # the user was removed meanwhile; the name stays
+        entry.user_id = None
+        entry.save(force_insert=True)
 
 
 @atexit.register
 def write_rest() -> None:
     """What waits for a loop that has ended."""
-    if entries := _taken():
-        _store(entries)
+    _moving.clear()
+    _store(_taken())

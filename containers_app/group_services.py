@@ -1,4 +1,4 @@
-"""What a visitor can do with groups of sandboxes that share one budget: staff with all, others with their own."""
+"""What a visitor can do with groups of containers that share one budget: staff with all, others with their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from . import mirror
 from .audits import audit, audit_limits
 from .errors import NotFound
-from .services import may_see_owner
+from .services import may_see_owner, staff_only
 from .spec import LimitChanges, LimitReading
 from .visitors import Visitor
 from .worker import protocol
@@ -47,6 +47,15 @@ async def remove_group(visitor: Visitor, name: str) -> None:
     await get_group(visitor, name)
     await mirror.current().client.call(protocol.RemoveGroup(name), msgspec.Raw)
     await audit(visitor, "remove group", name)
+
+
+async def add_to_group(visitor: Visitor, name: str, pid: int, to: tuple[str, ...]) -> Group:
+    """A process of the host shares the group's budget from then on; it goes back to the host when the group goes."""
+    await get_group(visitor, name)
+    staff_only(visitor, "Moving processes of the host")
+    group = await mirror.current().client.call(protocol.AddToGroup(name, pid, to), Group)
+    await audit(visitor, "add process to group", name, f"{pid}")
+    return group
 
 
 async def read_group_limits(visitor: Visitor, name: str) -> dict[str, LimitReading]:

@@ -66,7 +66,7 @@ class ApiToken(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who changed what, from where. Rows are added, never changed."""
+    """Who changed what, from where. Rows are added and stay, but for the one of a slider that still moves; see audits.py."""
 
     time = models.DateTimeField(auto_now_add=True, db_index=True)
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="audit_entries")

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
 from .body_bound import BodyBound
 from .static_app import App, StaticApp
@@ -14,8 +13,10 @@ from .static_app import App, StaticApp
 
 def build() -> App:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
-    django_application: Any = get_asgi_application()
-    # Only now: they import models, which need the set-up that get_asgi_application has done.
+    from .handler import application as django_handler  # reads the settings as it is imported
+
+    django_application: Any = django_handler()
+    # Only now: they import models, which need the set-up that it has done.
     from channels.routing import ProtocolTypeRouter
 
     from containers_app.routing import websockets

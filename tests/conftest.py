@@ -13,6 +13,7 @@ from tests.browser import ARGUMENTS, CHROMIUM
 from tests.dockerd import Dockerd
 from tests.dockerd import dockerd as dockerd
 from tests.panel import PASSWORD, Panel, free_port
+from tests.podman import podman as podman
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,9 @@ NEEDED = ("dockerd", "containerd", "runc", "docker")
 class Dockerd:
     """``url`` is what engines and the command line are given. Everything lies below ``home``, but for ``link`` and ``group``."""
 
+    shared = SHARED
+    programs: tuple[str, ...] = ("containerd", "dockerd", "docker-")  # what the daemon starts: so their names begin
+
     def __init__(self, home: Path, *options: str) -> None:
         self.home, self.options = home, options
         tag = os.urandom(3).hex()
@@ -40,7 +43,8 @@ class Dockerd:
         self.link = f"tr{tag}-d"
         self.group = f"terrarium-{tag}-docker"
         self._address = ipaddress.ip_address("10.213.0.1") + 256 * int(tag[-2:], 16)
-        self._new = [place for place in SHARED if not os.path.exists(place)]
+        self.network = ipaddress.ip_network(f"{self._address}/24", strict=False)
+        self._new = [place for place in self.shared if not os.path.exists(place)]
         self._shell: subprocess.Popen[str] | None = None  # parent of each daemon: a new one is no new child of the tests'
         self.pid = 0
         self._pidfd = -1
@@ -57,7 +61,7 @@ class Dockerd:
         _run("ip", "link", "add", self.link, "type", "bridge")
         _run("ip", "address", "add", f"{self._address}/24", "dev", self.link)
         _run("ip", "link", "set", self.link, "up")
-        for root in _hierarchies():
+        for root in hierarchies():
             (root / self.group).mkdir()
             for name in ("cpuset.mems", "cpuset.cpus"):  # a new v1 cpuset is empty: joining it gives ENOSPC
                 file = root / self.group / name
@@ -68,13 +72,15 @@ class Dockerd:
             ["sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         )
 
-    def start(self) -> None:
+    def command(self) -> list[str]:
         command = ["dockerd", "--host", self.url, "--data-root", str(self.home / "data"), "--exec-root", str(self.home / "exec")]
         command += ["--pidfile", str(self.home / "pid"), "--bridge", self.link, "--cgroup-parent", f"/{self.group}"]
         command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--live-restore", "--log-level", "warn"]
         command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false", "--userland-proxy=false"]
-        command += self.options
-        self.pid = int(self._tell(f"{shlex.join(command)} </dev/null >>{self.home}/log 2>&1 & echo $!"))
+        return [*command, *self.options]
+
+    def start(self) -> None:
+        self.pid = int(self._tell(f"{shlex.join(self.command())} </dev/null >>{self.home}/log 2>&1 & echo $!"))
         self._pidfd = os.pidfd_open(self.pid)
         _wait(self._answers, START_SECONDS, self._log)
 
@@ -94,6 +100,18 @@ class Dockerd:
     def _answers(self) -> bool:
         assert not self._ended(), self._log()
         return subprocess.run(["docker", "-H", self.url, "version"], capture_output=True, check=False).returncode == 0
+
+    def _started(self) -> list[int]:
+        """What the daemon has started: containerd and shims carry a path below ``home`` in their command line."""
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):
+                    line = Path(f"/proc/{entry}/cmdline").read_bytes()
+                    name = Path(f"/proc/{entry}/comm").read_text()
+                    if f"{self.home}/".encode() in line and name.startswith(self.programs):
+                        found.append(int(entry))
+        return found
 
     def docker(self, *args: str, check: bool = True, input: bytes | None = None) -> str:
         """The command line client; its standard output, stripped."""
@@ -141,13 +159,13 @@ class Dockerd:
             self.remove_containers()
             self._terminate()
             self._shell.communicate(timeout=STOP_SECONDS)
-        for pid in _pids_below(self.home):
+        for pid in self._started():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _wait(lambda: not _pids_below(self.home), 5, lambda: str(_pids_below(self.home)))
+        _wait(lambda: not self._started(), 5, lambda: str(self._started()))
         for place in sorted(_mounts_below(self.home), reverse=True):
             _run("umount", "--lazy", place)
-        for root in _hierarchies():
+        for root in hierarchies():
             for directory, _names, _files in os.walk(root / self.group, topdown=False):
                 os.rmdir(directory)
         subprocess.run(["ip", "link", "delete", self.link], capture_output=True, check=False)
@@ -189,7 +207,7 @@ def _wait(condition: Callable[[], object], seconds: float, why: Callable[[], str
         time.sleep(0.05)
 
 
-def _hierarchies() -> list[Path]:
+def hierarchies() -> list[Path]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
     return list(dict.fromkeys(Path(line.split()[1]) for line in lines if line.split()[2] in ("cgroup", "cgroup2")))
 
@@ -199,27 +217,14 @@ def _mounts_below(home: Path) -> list[str]:
     return [place for place in places if place.startswith(f"{home}/")]
 
 
-def _pids_below(home: Path) -> list[int]:
-    """What the daemon has started: containerd and shims carry a path below ``home`` in their command line."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                line = Path(f"/proc/{entry}/cmdline").read_bytes()
-                name = Path(f"/proc/{entry}/comm").read_text()
-                if f"{home}/".encode() in line and name.startswith(("containerd", "dockerd", "docker-")):
-                    found.append(int(entry))
-    return found
-
-
 @contextlib.contextmanager
-def started(*options: str) -> Iterator[Dockerd]:
+def started(*options: str, kind: type[Dockerd] = Dockerd) -> Iterator[Dockerd]:
     """A daemon with an image busybox and such options beside its own, until the end of the block."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     assert not missing, f"{missing[0]} is not installed; on Debian: apt-get install docker.io"
     assert BUSYBOX.exists(), "there is no /bin/busybox; on Debian: apt-get install busybox-static"
     # not below pytest's own directory: the path of a unix socket may be 107 bytes long at most
-    daemon = Dockerd(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")), *options)
+    daemon = kind(Path(tempfile.mkdtemp(prefix="terrarium-dockerd-")), *options)
     try:
         daemon.prepare()
         daemon.start()

@@ -1,4 +1,4 @@
-"""/api/v1/groups: several sandboxes that share one budget."""
+"""/api/v1/groups: several containers that share one budget."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ async def remove_group(call: Call) -> object:
     return None
 
 
+async def add_to_group(call: Call) -> object:
+    return await group_services.add_to_group(call.visitor, call.path["name"], call.body.pid, call.body.to)
+
+
 async def read_group_limits(call: Call) -> object:
     return await group_services.read_group_limits(call.visitor, call.path["name"])
 
@@ -37,10 +41,11 @@ async def update_group_limits(call: Call) -> object:
 
 GROUP = "/groups/{name}"
 ROUTES = (
-    Route("GET", "/groups", list_groups, "List groups of sandboxes that share a budget", shapes.Groups, tag="groups"),
+    Route("GET", "/groups", list_groups, "List groups of containers that share a budget", shapes.Groups, tag="groups"),
     Route("POST", "/groups", create_group, "Make a group", Group, shapes.GroupBody, status=201, tag="groups"),
     Route("GET", GROUP, get_group, "Read a group, its members, use and limits", Group, tag="groups"),
     Route("DELETE", GROUP, remove_group, "Remove a group that has no members", status=204, tag="groups"),
+    Route("POST", GROUP + "/processes", add_to_group, "Put a process of the host into it", Group, shapes.AddBody, tag="groups"),
     Route("GET", GROUP + "/limits", read_group_limits, "Read a group's limits", dict[str, LimitReading], tag="groups"),
     Route(
         "PATCH", GROUP + "/limits", update_group_limits, "Change a group's limits; null clears", dict[str, LimitReading],

@@ -21,10 +21,11 @@ def build(
     from .docker_hosts import parse_hosts
     from .raw import RawEngine
 
+    raw = RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve)
     return {
-        "raw": RawEngine(node=node, tag=tag, data=data, run=run, policy=policy, cgroups=cgroups, resolve=resolve),
+        "raw": raw,
         **{
-            name: DockerEngine(name, url, node, cgroups, f"{data}/state/{name}_limits.json", run, tag)
+            name: DockerEngine(name, url, node, cgroups, f"{data}/state/{name}_limits.json", run, tag, raw.groups)
             for name, url in parse_hosts(docker_host).items()
         },
     }

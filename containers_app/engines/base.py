@@ -51,6 +51,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[Port, ...] = ()  # as the host really has them bound now
     networks: tuple[str, ...] = ()  # names of its engine's networks that it is connected to
     health: str = ""  # starting | healthy | unhealthy; "" when nobody looks
+    keep_limits: bool = True  # those that its engine's record has no words for come back when it starts anew
     stale: bool = False  # its engine does not answer: all of this is as last seen
 
 

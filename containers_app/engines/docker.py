@@ -19,6 +19,8 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsupported
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
@@ -32,6 +34,7 @@ from .docker_list import DockerList
 from .docker_networks import DockerNetworks
 from .docker_volumes import DockerVolumes
 from .docker_words import NetworkFacts
+from .groups import Groups
 from .limit_readings import readings
 
 log = logging.getLogger(__name__)
@@ -42,12 +45,15 @@ PACK_SECONDS = 600.0  # until the first byte of an archive
 
 
 class DockerEngine:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "", tag: str = "") -> None:
+    def __init__(
+        self, name: str, url: str, node: str, cgroups: Cgroups, kept: str, run: str = "", tag: str = "",
+        groups: Groups | None = None,
+    ) -> None:  # fmt: skip
         """``url`` "" means: no Docker was asked for; it is used when it appears at the usual place. ``kept``: docker_kept.py's
         file. ``run`` is the directory of the keeper's socket; without one all goes through the daemon. ``tag`` is
-        docker_rates.py's."""
+        docker_rates.py's. ``groups``: that its containers can be in."""
         self.name = name
-        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept), tag)
+        self._list = DockerList(name, url, node, cgroups, KeptLimits(kept), tag, groups)
         self._client = self._list.client
         self._cgroups = cgroups
         self.image_store = DockerImages(self._client, self._must_be_up)
@@ -97,10 +103,12 @@ class DockerEngine:
         with self._client.by_its_name():
             body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
         self._check_limits(dict(spec.limits), body["HostConfig"])
+        body["HostConfig"] |= self._list.groups.parent(spec.group)
+        self._list.groups.ensure(spec.group)
         created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
         container_id = str(created["Id"])
         await self._list.look(container_id)
-        only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ONLY_HERE}
+        only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ON_CREATION}
         if only_here and container_id in self._list.seen:
             signature = docker_limits.signature(self._list.seen[container_id].host)
             self._list.kept.put(container_id, Kept(signature, dict(only_here)))
@@ -134,6 +142,7 @@ class DockerEngine:
         container = self._live(container_id)
         if container.state == "running":
             raise Conflict(f"{container.name} is running already.", hint="Restart it to start it anew.")
+        self._list.groups.ensure(container.group)
         await self._act(container.id, lambda sdk: sdk.start(container.id), SLOW_SECONDS)
 
     async def stop(self, container_id: str, timeout: float | None) -> None:
@@ -153,6 +162,7 @@ class DockerEngine:
     async def restart(self, container_id: str, timeout: float | None) -> None:
         container = self._live(container_id)
         seconds = self._patience(container.id, timeout)
+        self._list.groups.ensure(container.group)
         await self._act(
             container.id, lambda sdk: sdk.restart(container.id, timeout=seconds), seconds + STOP_MARGIN + SLOW_SECONDS
         )
@@ -161,6 +171,12 @@ class DockerEngine:
         container = self._live(container_id)
         if changes.labels is not None and dict(changes.labels) != container.labels:
             raise Unsupported(f"{self._client.product}'s labels are for good.", hint="Make the container anew with other labels.")
+        if changes.restart is not None and not self._client.has_update:
+            raise Unsupported(
+                f"{self._client.product} changes no restart policy through this API.", hint="Make the container anew with it."
+            )
+        if changes.keep_limits is not None and changes.keep_limits != container.keep_limits:
+            await self._keep_limits(container, changes.keep_limits)
         if changes.restart is not None:
             policy = {"Name": changes.restart.policy, "MaximumRetryCount": changes.restart.retries}
             await self._act(container.id, lambda sdk: sdk.update_container(container.id, restart_policy=policy))
@@ -229,6 +245,7 @@ class DockerEngine:
         """What `create` amounts to; nothing is made."""
         with self._client.by_its_name():
             body = docker_spec.create_body(spec, "", self._list.cpus, lambda wanted: wanted)
+        body["HostConfig"] |= self._list.groups.parent(spec.group)
         return [docker_command.run_command(spec.name, body, body["HostConfig"], spec.start)]
 
     async def images(self) -> list[dict[str, Any]]:
@@ -278,15 +295,26 @@ class DockerEngine:
         self._check_limits(changes, self._list.find(container.id).host)
         lock = self._locks.setdefault(container.id, asyncio.Lock())
         async with lock:
-            signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
             kept = self._list.kept.get(container.id)
+            changes = docker_limits.with_swap(changes, self._list.find(container.id).asked, kept.values if kept else {})
+            signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
             asked = {name: value for name, value in self._list.find(container.id).asked.items() if value is not None}
             wanted = merge_limits(asked, changes)
             values = (kept.values if kept else {}) | {name: wanted.get(name) for name in changes}
             links = self._list.rated_links(container.id, values)
-            self._list.kept.put(container.id, Kept(signature, values, container.started_at, links))
+            started = container.started_at if container.pid else None
+            lasting = kept.lasting if kept else True
+            self._list.kept.put(container.id, Kept(signature, values, started, links, lasting))
             await self._list.look(container.id)
         return self.read_limits(container.id)
+
+    async def _keep_limits(self, container: Container, lasting: bool) -> None:
+        async with self._locks.setdefault(container.id, asyncio.Lock()):
+            signature = docker_limits.signature(self._list.find(container.id).host)
+            started = container.started_at if container.pid else None
+            kept = self._list.kept.get(container.id) or Kept(signature, {}, started)
+            self._list.kept.put(container.id, msgspec.structs.replace(kept, lasting=lasting))
+            await self._list.look(container.id)
 
     def _check_limits(self, changes: LimitChanges, host: Mapping[str, Any]) -> None:
         with self._client.by_its_name():

@@ -9,6 +9,7 @@ on with nothing lost (Docker Engine API, "Hijacking": https://docs.docker.com/re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import queue
@@ -16,12 +17,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import Conflict, EngineUnavailable, InvalidInput, KernelRefused, NotFound, TerrariumError
+from ..errors import Conflict, EngineUnavailable, InvalidInput, KernelRefused, NotFound, TerrariumError, Unsupported
 
 # The SDK and what it brings are 9 MB and 0.2 s: they are imported once a daemon is there, by the thread that connects.
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ T = TypeVar("T")
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_SECONDS = 10.0  # a healthy daemon answers in milliseconds
 PING_SECONDS = 3.0
+OLDEST = "1.24"  # version of the API; to ask a daemon for its own
 THREADS = 16  # most calls at once; a stop that waits for its time-out holds one all the while
 CHUNK = 1 << 20  # bytes of an upload that are read and sent at once
 SEND_SECONDS = 60.0  # a daemon that takes no chunk for so long hangs
@@ -99,7 +100,7 @@ class DockerClient:
         self.product = "Docker"  # or what else speaks its API, by its own name
         self.has_update = True  # of a container's record; Podman 4 has none in this API
 
-    @contextmanager
+    @contextlib.contextmanager
     def by_its_name(self) -> Iterator[None]:
         """Refusals of what Docker's words can't say, which whoever speaks them says of itself."""
         try:
@@ -118,7 +119,7 @@ class DockerClient:
         return bool(self.path) and not os.path.exists(self.path)
 
     async def connect(self) -> dict[str, Any]:
-        """Find out the daemon's version and what it is ("info" of the API)."""
+        """Find out who it is, which version of the API it has, and what it tells of itself ("info" of the API)."""
         if self.absent():
             raise EngineUnavailable(f"There is no {self.product} daemon at {self.url}.", hint=self.start_hint)
 
@@ -127,9 +128,11 @@ class DockerClient:
         def open_client() -> tuple[docker.APIClient, dict[str, Any], str]:
             import docker
 
-            sdk = docker.APIClient(self.url, version="auto", timeout=PING_SECONDS, max_pool_size=THREADS)
-            sdk.timeout = CALL_SECONDS
-            return sdk, sdk.info(), _product(sdk.version())
+            # The head of a ping has what "version" would say: Podman takes 2 s for that, it runs other programs first.
+            with contextlib.closing(docker.APIClient(self.url, version=OLDEST, timeout=PING_SECONDS)) as first:
+                said = first.get(f"{first.base_url}/_ping").headers
+            sdk = docker.APIClient(self.url, version=said["Api-Version"], timeout=CALL_SECONDS, max_pool_size=THREADS)
+            return sdk, sdk.info(), "Podman" if "Libpod-Api-Version" in said else "Docker"
 
         self._sdk, info, self.product = await self._wait(open_client, CALL_SECONDS)
         self.has_update = self.product != "Podman"
@@ -240,12 +243,6 @@ class DockerClient:
         return opened
 
 
-def _product(version: dict[str, Any]) -> str:
-    """Docker's own first component is "Engine", Podman's "Podman Engine"."""
-    names = [str(one.get("Name")) for one in version.get("Components") or ()]
-    return "Podman" if any(name.startswith("Podman") for name in names) else "Docker"
-
-
 @dataclass
 class Upload:
     """A regular file that is the body of a request, from where it stands to its end. ``sent`` counts its bytes."""
@@ -296,9 +293,11 @@ def refused(status: int, explanation: str, product: str) -> TerrariumError:
         return NotFound(words, hint=f"Pull or import the image first, for example: {product.lower()} pull IMAGE")
     if status == 404:
         return NotFound(words, hint="It may have been removed. Reload the list.")
-    if status == 409 and "name" in lower and "in use" in lower:
+    if status in (409, 500) and "name" in lower and "in use" in lower:  # 500 is Podman's
         return Conflict(f"{product} has a container of this name already.", hint="Choose another name.", code="name_taken")
-    if status == 409:
+    if "container-init binary not found" in lower:
+        return Unsupported(words, hint=f"Install the init program that {product} uses (catatonit), or do without one.")
+    if status == 409 or (status == 500 and ("already exists" in lower or "already used" in lower)):
         return Conflict(words, hint="Look at its state; stop or resume it first, or use force.")
     if status in (400, 413, 422):
         return InvalidInput(words)

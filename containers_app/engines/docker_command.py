@@ -158,6 +158,8 @@ def _mount(mount: Record) -> str:
         words.append(f"bind-propagation={propagation}")
     if size := (mount.get("TmpfsOptions") or {}).get("SizeBytes"):
         words.append(f"tmpfs-size={size}")
+    if mode := (mount.get("TmpfsOptions") or {}).get("Mode"):
+        words.append(f"tmpfs-mode={mode:o}")
     return ",".join(_quoted(word) for word in words)
 
 

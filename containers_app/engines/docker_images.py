@@ -51,7 +51,7 @@ class DockerImages:
             {"name": _short(str(tag)), "size": image.get("Size"), "created_at": image.get("Created")}
             for image in found
             for tag in image.get("RepoTags") or ()
-            if tag != _NONE
+            if tag not in _NONE
         ]
 
     async def pull(self, name: str) -> AsyncGenerator[Progress, None]:
@@ -74,7 +74,8 @@ class DockerImages:
         finally:
             stream.close()
         total = _of_layers(layers).total or 0
-        yield Progress("done", total, total, tuple(layers.values()), said)
+        done = tuple(msgspec.structs.replace(layer, phase="done") for layer in layers.values())  # Podman does not say it of each
+        yield Progress("done", total, total, done, said)
 
     async def import_tar(self, file: BinaryIO, name: str) -> AsyncGenerator[Progress, None]:
         """A root file system, packed plain or by gzip, bzip2 or xz, becomes an image of one layer, as `docker import`."""
@@ -123,17 +124,17 @@ class DockerImages:
         self._must_be_up()
         used = await self._client.call(lambda sdk: sdk.df(), PRUNE_SECONDS)
         found = [one for one in used.get("Images") or () if not _tags(one) and not one.get("Containers")]
-        ids = {str(one.get("Id")) for one in found}
+        ids = {_full(str(one.get("Id"))) for one in found}
         if preview:
             alone = sum(int(one.get("Size") or 0) - max(0, int(one.get("SharedSize") or 0)) for one in found)
             return Prunable(sorted(ids), alone)
         done = await self._client.call(lambda sdk: sdk.prune_images({"dangling": True}), PRUNE_SECONDS)
         # it tells of their layers too
-        gone = {str(one["Deleted"]) for one in done.get("ImagesDeleted") or () if one.get("Deleted")}
+        gone = {_full(str(one["Deleted"])) for one in done.get("ImagesDeleted") or () if one.get("Deleted")}
         return Prunable(sorted(gone & ids), int(done.get("SpaceReclaimed") or 0))
 
 
-_NONE = "<none>:<none>"
+_NONE = ("<none>:<none>", "<none>")  # Docker's word and Podman's
 
 
 def split(name: str) -> tuple[str, str]:
@@ -150,8 +151,13 @@ def _short(tag: str) -> str:
     return tag.removesuffix(":latest")
 
 
+def _full(image_id: str) -> str:
+    """Podman leaves the kind of hash out in some answers."""
+    return image_id if ":" in image_id else f"sha256:{image_id}"
+
+
 def _tags(image: dict[str, Any]) -> list[str]:
-    return [tag for tag in image.get("RepoTags") or () if tag != _NONE]
+    return [tag for tag in image.get("RepoTags") or () if tag not in _NONE]
 
 
 def _read(line: bytes, product: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What was asked for through us, for each Docker container: a file, so that it outlives the worker as Docker's record does.
 
 Docker's record has no words for some limits, and for "no limit" only numbers that mean as much. So a start gives a container
-only what the record says; the rest is written to its cgroup again, once for each start, whoever ran meanwhile.
+only what the record says; the rest is written to its cgroup again, once for each start, whoever ran meanwhile; unless the user
+has asked that it ends with the run (``lasting``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Kept(msgspec.Struct, frozen=True):
     values: Values
     started_at: float | None = None
     links: dict[str, int] = {}  # on the host, that have its network rates → their indexes
+    lasting: bool = True
 
 
 class KeptLimits:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import InvalidInput
 from ..kernel.cgroups import values
-from ..spec import NET_LIMITS, LimitReading, LimitValue, amount, change_to, whole
+from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, amount, change_to, whole
 
 UNLIMITED = (1 << 63) - 4096  # bytes: the kernel's own largest limit in whole pages; v1 and v2 read it as "no limit"
 MIN_MEMORY = 6 << 20  # bytes; the daemon refuses less
@@ -32,6 +32,7 @@ BY_DISK = {
     "io_write_ops": "BlkioDeviceWriteIOps",
 }  # fmt: skip
 KEPT_ONLY_HERE = ("memory_high", "io_weight", "hugetlb", *BY_DISK, *NET_LIMITS)
+KEPT_ON_CREATION = (*KEPT_ONLY_HERE, "swap")  # the record has a limit on swap whether it was asked for or not
 Values = dict[str, LimitValue | None]
 
 
@@ -70,6 +71,16 @@ def check(changes: Mapping[str, LimitValue | None]) -> None:
     memory = changes.get("memory")
     if memory is not None and whole(memory) < MIN_MEMORY:
         raise InvalidInput("Docker takes no memory limit below 6 MB.", hint="Set at least 6M, or use a raw sandbox.")
+
+
+def with_swap(changes: LimitChanges, asked: Values, kept: Values) -> LimitChanges:
+    """Who clears memory alone clears the limit on swap too: Docker gives one to whoever limits memory (as much again), and has
+    no words for one without memory. InvalidInput where it was asked for through us (``kept``): that is not ours to drop."""
+    if changes.get("memory", 0) is not None or "swap" in changes or asked.get("swap") is None:
+        return changes
+    if kept.get("swap") is not None:
+        raise InvalidInput("Docker limits swap only together with memory.", hint="Clear both, or leave memory limited.")
+    return {**changes, "swap": None}
 
 
 def record(changes: Mapping[str, LimitValue | None], wanted: Values, host: Mapping[str, Any], cpus: int) -> dict[str, Any]:

@@ -26,9 +26,11 @@ from ..spec import NET_LIMITS, LimitReading
 from . import docker_events, docker_limits, docker_view
 from .base import Changed, EngineStatus
 from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
-from .docker_kept import KeptLimits
+from .docker_groups import DockerGroups
+from .docker_kept import Kept, KeptLimits
 from .docker_rates import DockerRates
 from .docker_view import Seen
+from .groups import Groups
 
 LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat each)
 MOST_WAIT = 2.0  # seconds, the longest back-off
@@ -38,13 +40,17 @@ _log = logging.getLogger(__name__)
 
 
 class DockerList:
-    def __init__(self, name: str, url: str, node: str, cgroups: Cgroups, kept: KeptLimits, tag: str) -> None:
+    def __init__(
+        self, name: str, url: str, node: str, cgroups: Cgroups, kept: KeptLimits, tag: str,
+        groups: Groups | None,
+    ) -> None:  # fmt: skip
         self._asked_for = bool(url)
         self.client = DockerClient(url or DEFAULT_URL)
         self._name, self._node, self._cgroups = name, node, cgroups
         self._changed: Changed = lambda _: None
         self.seen: dict[str, Seen] = {}
         self.kept = kept
+        self.groups = DockerGroups(groups, local=bool(self.client.path))
         self.rates = DockerRates(tag if self.client.path else "")
         self._looking: dict[str, bool] = {}  # ids being looked at → whether to look again
         self._looks = 0  # numbers the looks: an older one never replaces a newer one
@@ -109,6 +115,7 @@ class DockerList:
         """Connect and follow. Ends only by an error."""
         info = await self.client.connect()
         self.cpus = int(info.get("NCPU") or 1)
+        self.groups.driver = str(info.get("CgroupDriver") or "")
         stream = await docker_events.open_events(self.client)
         try:
             self._looks += 1
@@ -200,10 +207,15 @@ class DockerList:
 
     def _inspect(self, sdk: Any, container_id: str) -> Seen:
         """In a thread. A container that has started anew gets back what the record could not keep."""
+        seen = self._with_limits(sdk, container_id)
+        group = self.groups.named_by(seen.host)
+        return replace(seen, container=msgspec.structs.replace(seen.container, group=group)) if group else seen
+
+    def _with_limits(self, sdk: Any, container_id: str) -> Seen:
         inspected = sdk.inspect_container(container_id)
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
-        kept, locked = self.kept.get(container_id), self.rates.locked(host)
+        kept, locked = self._kept_for(container_id, inspected), self.rates.locked(host)
         rates = self.rates.look(container_id, docker_view.first_pid(inspected), host, kept.values if kept else {})
         if kept is None:
             return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
@@ -216,10 +228,23 @@ class DockerList:
             except TerrariumError as error:
                 _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
             seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        if not kept.lasting:
+            seen = replace(seen, container=msgspec.structs.replace(seen.container, keep_limits=False))
         started = seen.container.started_at if seen.container.pid else kept.started_at
         links = self.rated_links(container_id, kept.values)
         self.kept.amend(container_id, kept, msgspec.structs.replace(kept, started_at=started, links=links))
         return seen
+
+    def _kept_for(self, container_id: str, inspected: dict[str, Any]) -> Kept | None:
+        """Where it is not to last, a new start begins with what the record says, and what was asked for since the last ended."""
+        kept = self.kept.get(container_id)
+        if kept is None or kept.lasting or kept.started_at is None or not docker_view.first_pid(inspected):
+            return kept
+        if docker_view.started_at(inspected) == kept.started_at:
+            return kept
+        fresh = msgspec.structs.replace(kept, values={}, links={}, started_at=docker_view.started_at(inspected))
+        self.kept.amend(container_id, kept, fresh)
+        return self.kept.get(container_id)
 
     def rated_links(self, container_id: str, values: docker_limits.Values) -> dict[str, int]:
         """Those that have to be cleaned before the panel leaves this host."""

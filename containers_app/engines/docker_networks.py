@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from ..errors import NotFound, Unsupported
 from ..spec import NetworkSpec
@@ -26,20 +28,28 @@ class DockerNetworks:
 
     async def all(self) -> list[NetworkFacts]:
         self._must_be_up()
-        return [facts(found) for found in await self._client.call(lambda sdk: sdk.networks())]
+        return [self._facts(found) for found in await self._client.call(lambda sdk: sdk.networks())]
 
     async def get(self, name: str) -> NetworkFacts:
         self._must_be_up()
-        return facts(await self._client.call(lambda sdk: sdk.inspect_network(name)))
+        return self._facts(await self._client.call(lambda sdk: sdk.inspect_network(name)))
+
+    def _facts(self, inspected: Mapping[str, Any]) -> NetworkFacts:
+        found = facts(inspected)
+        return found if self._client.product == "Docker" else msgspec.structs.replace(found, bridge="")  # Podman does not tell
 
     async def create(self, spec: NetworkSpec, owner: str) -> NetworkFacts:
-        """A bridge. ``subnet`` "" lets Docker choose. Conflict when there is one of this name (Docker itself allows several)."""
+        """A bridge. ``subnet`` "" lets Docker choose, ``subnet6`` "" is none: it chooses no IPv6 ones.
+
+        Conflict when there is one of this name (Docker itself allows several).
+        """
         self._must_be_up()
-        if spec.isolated or spec.subnet6:
-            raise Unsupported("Docker's networks here have no isolation and no IPv6 subnet of choice.", hint="Leave both out.")
-        pools = [{"Subnet": str(ipaddress.ip_network(spec.subnet))}] if spec.subnet else []
+        if spec.isolated:
+            raise Unsupported(f"{self._client.product}'s networks do not keep their members apart.", hint="Leave “isolated” out.")
+        pools = [{"Subnet": str(ipaddress.ip_network(subnet))} for subnet in (spec.subnet, spec.subnet6) if subnet]
         body = {
             "Name": spec.name, "CheckDuplicate": True, "Driver": "bridge", "Internal": not spec.nat,
+            "EnableIPv6": bool(spec.subnet6),
             "IPAM": {"Driver": "default", "Config": pools}, "Labels": {OWNER_LABEL: owner} if owner else {},
         }  # fmt: skip
 
@@ -70,7 +80,8 @@ class DockerNetworks:
 
 def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
     """The bridge's name is an option, else made of the id (libnetwork's default)."""
-    config = next(iter((inspected.get("IPAM") or {}).get("Config") or ()), None) or {}
+    pools = (inspected.get("IPAM") or {}).get("Config") or ()
+    config, config6 = (_pool(pools, six) for six in (False, True))
     bridge = (inspected.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{str(inspected.get('Id'))[:12]}"
     return NetworkFacts(
         name=str(inspected.get("Name") or ""),
@@ -78,6 +89,8 @@ def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
         driver=str(inspected.get("Driver") or ""),
         subnet=str(config.get("Subnet") or ""),
         gateway=str(config.get("Gateway") or ""),
+        subnet6=config6.get("Subnet"),
+        gateway6=config6.get("Gateway"),
         bridge=str(bridge) if inspected.get("Driver") == "bridge" else "",
         nat=not inspected.get("Internal"),
         commands=() if inspected.get("Name") in PREDEFINED else (_command(inspected),),
@@ -91,6 +104,11 @@ def facts(inspected: Mapping[str, Any]) -> NetworkFacts:
             for container_id, one in sorted((inspected.get("Containers") or {}).items())
         ),
     )
+
+
+def _pool(pools: Iterable[Mapping[str, Any]], six: bool) -> Mapping[str, Any]:
+    """The first of its version; {} where there is none."""
+    return next((one for one in pools if (":" in str(one.get("Subnet"))) is six), {})
 
 
 def _command(inspected: Mapping[str, Any]) -> str:

@@ -74,8 +74,6 @@ def create_body(spec: ContainerSpec, owner: str, cpus: int, resolve: Resolve) ->
 def _must_have_words(spec: ContainerSpec) -> None:
     if spec.security.seccomp_profile or spec.security.masked_paths or spec.security.read_only_paths:
         raise Unsupported("Seccomp profiles and covered paths of one's own can't be asked of Docker here.", hint=_RAW_HINT)
-    if spec.group:
-        raise Unsupported("Docker's containers can't be in a group of the panel.", hint=_RAW_HINT)
     if spec.time_offsets:
         raise Unsupported("Docker has no time namespaces, and so can't move clocks.", hint=_RAW_HINT)
     if spec.id_map:
@@ -121,8 +119,8 @@ def _mount(mount: Mount) -> dict[str, Any]:
         found["ReadOnly"] = True
     if mount.type != "tmpfs":
         found["Source"] = mount.source
-    elif mount.size:
-        found["TmpfsOptions"] = {"SizeBytes": mount.size}
+    else:  # Docker's own default is the same mode, Podman's is 0
+        found["TmpfsOptions"] = {"Mode": 0o1777} | ({"SizeBytes": mount.size} if mount.size else {})
     if mount.propagation != "private":
         if mount.type != "bind":
             raise Unsupported(f"Docker propagates mounts below binds only, not below {mount.target}.", hint="Leave it private.")

@@ -42,6 +42,10 @@ def first_pid(inspected: Mapping[str, Any]) -> int:
     return int(state.get("Pid") or 0) if _STATES.get(str(state.get("Status"))) in ("running", "paused") else 0
 
 
+def started_at(inspected: Mapping[str, Any]) -> float | None:
+    return _seconds((inspected.get("State") or {}).get("StartedAt"))
+
+
 def view(
     inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values,
     rates: docker_limits.Values, locked: Mapping[str, str],
@@ -75,7 +79,7 @@ def view(
         exit_code=int(state.get("ExitCode") or 0) if ended else None,
         reason=_reason(state, status),
         created_at=_seconds(inspected.get("Created")) or 0.0,
-        started_at=_seconds(state.get("StartedAt")),
+        started_at=started_at(inspected),
         finished_at=_seconds(state.get("FinishedAt")) if ended else None,
         owner=str((config.get("Labels") or {}).get(OWNER_LABEL, "")),
         hostname=str(config.get("Hostname") or ""),

@@ -22,13 +22,15 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class NetworkFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """``bridge`` is its link on the host, "" where it is none; without ``nat`` nothing gets out of it."""
+    """``bridge`` is its link on the host, "" where it is none or not told; without ``nat`` nothing gets out of it."""
 
     name: str
     id: str
     driver: str
     subnet: str = ""
     gateway: str = ""
+    subnet6: str | None = None
+    gateway6: str | None = None
     bridge: str = ""
     nat: bool = True
     isolated: bool = False  # containers on one of Docker's networks reach each other

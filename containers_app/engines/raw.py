@@ -35,7 +35,7 @@ from .raw_copies import Copies
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
 from .raw_network import Wire
-from .raw_removal import group_names
+from .raw_removal import dockers, group_names
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, join_flags
 from .raw_spares import Spares
@@ -44,6 +44,7 @@ from .toolbox import Toolboxes
 
 log = logging.getLogger(__name__)
 
+SYNC_AFTER = 1.0  # seconds; a power cut takes back no more than that, a kill nothing
 RELEASE_AGAIN = 2.0  # seconds between attempts
 
 
@@ -54,8 +55,9 @@ class RawEngine(Actions):
         self._node, self._tag, self._data, self._policy, self._cgroups = node, tag, data, policy, cgroups
         self._images = f"{data}/images"
         self._store = Store(data)
+        self._store.saved = self._saved
+        self._syncing: asyncio.TimerHandle | None = None
         self._sandboxes: dict[str, Sandbox] = {}
-        self._unsynced: list[str] = []  # made, and maybe not on the disk yet; one task sees to them all
         self._changed: Changed = lambda _: None
         self._joiner = Joiner(policy, resolve)
         self._maker = raw_making.Maker(node, policy, self._store, self._joiner)
@@ -85,8 +87,9 @@ class RawEngine(Actions):
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._store.remove(name)  # what it had of control groups goes below: no record claims it
-        wanted = {self._runner.group_of(record) for record in records} | {self.groups.place(name) for name in self.groups.names()}
-        for group in sorted(group_names(self._cgroups, self._tag) - wanted):
+        wanted = {self._runner.group_of(record) for record in records} | self.groups.places()
+        there = group_names(self._cgroups, self._tag)
+        for group in sorted(there - wanted - dockers(there)):
             self._runner.release(self._cgroups.find(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
         for record in records:
@@ -123,6 +126,9 @@ class RawEngine(Actions):
         for sandbox in self._sandboxes.values():
             self._runner.unwatch(sandbox)
         await self._spares.close()
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await self._sync()
         await self._runner.close()
 
     def status(self) -> EngineStatus:
@@ -169,7 +175,8 @@ class RawEngine(Actions):
 
     def _view(self, sandbox: Sandbox) -> Container:
         if sandbox.cached is None:
-            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups, self._tag)
+            ahead, sandbox.ahead = sandbox.ahead, None
+            sandbox.cached = raw_view.view(sandbox.record, sandbox.paths, self._cgroups, self._tag, ahead)
         return sandbox.cached
 
     def _touch(self, sandbox: Sandbox) -> None:
@@ -207,9 +214,6 @@ class RawEngine(Actions):
                 if isinstance(error, OSError):
                     raise disk_refused(error) from None
                 raise
-        if not self._unsynced:
-            self._runner.spawn(self._sync())
-        self._unsynced.append(record.id)
         self._touch(sandbox)
         return self._view(sandbox)
 
@@ -221,11 +225,14 @@ class RawEngine(Actions):
             self.groups.get(spec.group)
         return spec
 
+    def _saved(self) -> None:
+        """All that is saved in a while goes to the disk together: meanwhile nobody else's files get there."""
+        if self._syncing is None:
+            self._syncing = asyncio.get_running_loop().call_later(SYNC_AFTER, lambda: self._runner.spawn(self._sync()))
+
     async def _sync(self) -> None:
-        """Whatever has been made meanwhile goes to the disk together."""
-        while waiting := self._unsynced[:]:
-            await asyncio.to_thread(self._store.sync, waiting)
-            del self._unsynced[: len(waiting)]
+        self._syncing, waiting, self._store.unsynced = None, self._store.unsynced, {}
+        await asyncio.to_thread(self._store.sync, waiting)
 
     async def clone(self, container_id: str, name: str, owner: str, told: Told) -> Container:
         """A new sandbox, not started, with a copy of another's files. It must not run, or be paused."""

@@ -17,7 +17,7 @@ from . import raw_view
 from .base import Archive
 from .image_process import Told
 from .raw_images import RawImages
-from .raw_making import Maker
+from .raw_making import Maker, make_etc
 from .raw_run import Sandbox, disk_refused
 from .raw_store import Record, Store
 
@@ -43,6 +43,7 @@ class Copies:
                 self._store.make(record)
                 self._store.make_layer(record)
                 await self._images_of.copy_layer(source.record, record, told)
+                make_etc(record, self._store.home(record.id))
                 self._maker.write_etc(record)
                 self._store.save(record)
             except BaseException as error:

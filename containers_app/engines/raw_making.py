@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,6 +18,8 @@ from . import raw_plan
 from .policy import Policy
 from .raw_joins import Joiner, held_addresses
 from .raw_store import Record, Store, free_uid_base
+
+NAMES = ("hostname", "hosts", "resolv.conf")  # what tells a sandbox in /etc of itself and of others
 
 
 def addresses(records: Iterable[Record]) -> set[str]:
@@ -97,7 +99,14 @@ class Maker:
     def make_files(self, record: Record) -> None:
         """Its own layer and the names in it, before anything runs there."""
         self._store.make_layer(record)
+        make_etc(record, self._store.home(record.id))
         self.write_etc(record)
+
+    def make_spare_files(self, record: Record, home: str) -> None:
+        """The same for who has no name yet. What is written later goes into files that are there: below an overlay that is
+        mounted no directory may change (Documentation/filesystems/overlayfs.rst)."""
+        self._store.make_layer(record, home)
+        make_etc(record, home)
 
     def move_in(self, record: Record) -> None:
         """A spare's layer becomes this sandbox's."""
@@ -105,15 +114,7 @@ class Maker:
         self.write_etc(record)
 
     def write_etc(self, record: Record) -> None:
-        """Its names, in a layer that nothing has run in yet: later it is the sandbox's own, and we write there no more.
-
-        A clone's layer has what the other one left there, so no link is followed.
-        """
-        upper = f"{self._store.home(record.id)}/upper"
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(f"{upper}/etc")
-            os.chmod(f"{upper}/etc", 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
-            os.chown(f"{upper}/etc", record.uid_base, record.uid_base)
+        """Its names, into the files of ``make_etc``: later those are the sandbox's own, and we write there no more."""
         name = raw_plan.hostname(record.spec)
         address = record.attachment.address if record.attachment is not None else "127.0.1.1"
         ipv6 = record.attachment is not None and bool(record.attachment.address6)
@@ -121,25 +122,50 @@ class Maker:
         if record.attachment is not None and ipv6:
             hosts.append(f"{record.attachment.address6}\t{name}")
         hosts += [f"{place}\t{host}" for host, place in record.spec.extra_hosts.items()]
-        files = {
-            "hostname": f"{name}\n",
-            "hosts": "".join(f"{one}\n" for one in hosts),
-            "resolv.conf": resolver.resolv_conf(record.spec.dns, ipv6=ipv6),
-        }
-        try:
-            etc = os.open(f"{upper}/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return  # another one's root has put something else there
-        try:
-            for file_name, text in files.items():
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file_name, dir_fd=etc)
-                file = os.open(file_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=etc)
+        texts = (f"{name}\n", "".join(f"{one}\n" for one in hosts), resolver.resolv_conf(record.spec.dns, ipv6=ipv6))
+        with _etc(self._store.home(record.id)) as etc:
+            for file_name, text in zip(NAMES, texts, strict=True) if etc is not None else ():
+                file = os.open(file_name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=etc)
                 try:
                     os.write(file, text.encode())
-                    os.fchown(file, record.uid_base, record.uid_base)
-                    os.fchmod(file, 0o644)
                 finally:
                     os.close(file)
-        finally:
-            os.close(etc)
+
+
+def make_etc(record: Record, home: str) -> None:
+    """Empty files for its names, in a layer that nothing runs in.
+
+    A clone's layer has what the other one left there, so no link is followed.
+    """
+    place = f"{home}/upper/etc"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(place)
+        os.chmod(place, 0o755)  # noqa: S103  whatever our umask is: everybody inside reads it
+        os.chown(place, record.uid_base, record.uid_base)
+    with _etc(home) as etc:
+        for name in NAMES if etc is not None else ():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            try:
+                file = os.open(name, flags, 0o600, dir_fd=etc)
+            except FileExistsError:
+                os.unlink(name, dir_fd=etc)
+                file = os.open(name, flags, 0o600, dir_fd=etc)
+            try:
+                os.fchown(file, record.uid_base, record.uid_base)
+                os.fchmod(file, 0o644)
+            finally:
+                os.close(file)
+
+
+@contextlib.contextmanager
+def _etc(home: str) -> Iterator[int | None]:
+    """/etc of the layer; None where another one's root has put something else there."""
+    try:
+        etc = os.open(f"{home}/upper/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield etc
+    finally:
+        os.close(etc)

@@ -8,10 +8,10 @@ import os
 import shutil
 
 from ..errors import NotFound, TerrariumError
-from ..kernel.cgroups import Cgroups
+from ..kernel.cgroups import Cgroups, files
 from ..kernel.networks import remove_networks
 from .docker_rates import remove_rates
-from .groups import PREFIX
+from .groups import DOCKERS, PREFIX, PROCESSES, let_go
 from .raw_store import Store
 
 
@@ -27,15 +27,26 @@ def group_names(cgroups: Cgroups, tag: str) -> set[str]:
     return found
 
 
+def dockers(names: set[str]) -> set[str]:
+    """Of these, the control groups of Docker's containers and the groups that have one in them."""
+    found = {name for name in names if DOCKERS.fullmatch(os.path.basename(name))}
+    return found | {os.path.dirname(name) for name in found}
+
+
 def _inside(path: str) -> list[str]:
     return [entry.name for entry in os.scandir(path) if entry.is_dir()] if os.path.isdir(path) else []
 
 
 async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) -> list[str]:
-    """Every sandbox, their cgroups and networks, and the rates of Docker's links. Returns what could not be removed, in words."""
+    """Every sandbox, their cgroups and networks, and the rates of Docker's links. Returns what could not be removed, in words.
+
+    What is in a group ends with it, Docker's containers too; processes of the host that were put into one go back to the host.
+    """
     store, left = Store(data), []
     top = f"terrarium-{tag}"
     for group in sorted(group_names(cgroups, tag), reverse=True):  # members before their groups
+        if os.path.basename(group) == PROCESSES:
+            let_go(os.path.dirname(group), cgroups)
         for paths in (cgroups.paths(group), cgroups.former_paths(group)):
             try:
                 with contextlib.suppress(NotFound):
@@ -51,6 +62,8 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
     try:
         for paths in (cgroups.paths(top), cgroups.former_paths(top)):
             await asyncio.to_thread(cgroups.remove, paths)
+        for root in cgroups.elsewhere:
+            await asyncio.to_thread(files.remove, f"{root}/{top}")
         await asyncio.to_thread(shutil.rmtree, f"{data}/groups", ignore_errors=True)
         await asyncio.to_thread(remove_rates, tag, data)
         await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")

@@ -20,13 +20,14 @@ from ..kernel import binds, host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.children import SETUP_SECONDS
-from ..spec import Mount, signal_number
-from . import raw_init, raw_plan, raw_recover, raw_restart
+from ..spec import NET_LIMITS, LimitReading, Mount, signal_number
+from . import raw_init, raw_plan, raw_recover, raw_restart, raw_view
 from .base import Container
 from .groups import Groups
 from .keeper_client import Exit, KeeperClient, Launched
 from .raw_joins import Joiner
 from .raw_network import Wire
+from .raw_signals import catches, send
 from .raw_store import UIDS_EACH, Ending, Record, Run, Store
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ EXIT_WORD_SECONDS = 1.0  # how long the keeper's word of an exit may take after 
 class Sandbox:
     """A record and what belongs to it while this worker lives."""
 
-    __slots__ = ("cached", "copies", "ended", "lock", "paths", "pidfd", "record")
+    __slots__ = ("ahead", "cached", "copies", "ended", "lock", "paths", "pidfd", "record")
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -50,6 +51,7 @@ class Sandbox:
         self.pidfd = -1
         self.ended = asyncio.Event()
         self.cached: Container | None = None
+        self.ahead: dict[str, LimitReading] | None = None  # read while it was launched, for the first look at it
         self.copies = 0  # of its files, under way
 
 
@@ -134,6 +136,7 @@ class Runner:
         def meanwhile() -> None:
             make_files()
             self._store.save(record)
+            self._look_ahead(sandbox)
 
         async with self._starting(sandbox, run, fds):
             if record.spec.group:
@@ -153,7 +156,7 @@ class Runner:
         self._started(sandbox, run, launched)
 
     async def launch_spare(self, sandbox: Sandbox, spare: Spare, make_files: Callable[[], None]) -> None:
-        """Let a spare become the sandbox: its limits, its files and record, then the word that lets it go on.
+        """Let a spare become the sandbox: the rest of its steps, and meanwhile its limits, files and record; then the word.
 
         The caller holds the sandbox's lock.
         """
@@ -162,12 +165,14 @@ class Runner:
         record.run, sandbox.paths = None, spare.paths
         async with self._starting(sandbox, run, []):
             with spare.socket:
+                _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
+                spare.send(rest)
                 self._cgroups.update(sandbox.paths, record.requested)
                 self.wire.shape(record, record.requested)
                 make_files()
                 self._store.save(record)
-                _, rest = raw_plan.split(raw_plan.launch_plan(record.spec, self.place(record, run.id)))
-                spare.go_on(rest)
+                spare.go_on()
+                self._look_ahead(sandbox)
                 try:
                     async with asyncio.timeout(SETUP_SECONDS):
                         launched = await spare.launched
@@ -189,12 +194,24 @@ class Runner:
             self.release(sandbox.paths)
             await self.wire.release(record)
             record.phase, (record.run, record.ending, record.stopped_by) = "ready", had
+            sandbox.ahead = None
             with contextlib.suppress(OSError):
                 self._store.save(record)
             raise
         finally:
             for fd in fds:
                 os.close(fd)
+
+    def _look_ahead(self, sandbox: Sandbox) -> None:
+        """Its limits are set: read them back while we wait for keeper and child. Rates stand at a link, which may come later."""
+        record = sandbox.record
+
+        def look() -> None:
+            if record.phase == "starting":
+                sandbox.ahead = raw_view.read_limits(record, sandbox.paths, self._cgroups, self._tag)
+
+        if not any(name in NET_LIMITS for name in record.requested):
+            asyncio.get_running_loop().call_soon(look)
 
     def _started(self, sandbox: Sandbox, run: Run, launched: Launched) -> None:
         record = sandbox.record
@@ -330,7 +347,7 @@ class Runner:
         # To the first process of a pid namespace a signal without a handler is as good as not sent: no use waiting.
         if record.spec.init:
             await self._init_listens(sandbox)
-        if record.spec.init or record.spec.namespaces.pid != "private" or _catches(record.run.pid, number):
+        if record.spec.init or record.spec.namespaces.pid != "private" or catches(record.run.pid, number):
             send(sandbox.pidfd, number)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(sandbox.ended.wait(), record.spec.stop_timeout if timeout is None else timeout)
@@ -360,15 +377,6 @@ def join_flags(sandbox: Sandbox) -> int:
     return standing.join_flags(sandbox.record.run.pid)
 
 
-def send(pidfd: int, number: int) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass  # it has just ended by itself
-    except OSError as error:
-        raise InvalidInput(f"{number} is not a signal: {error.strerror}.", hint="Signals are 1 to 64.") from None
-
-
 def disk_refused(error: OSError) -> KernelRefused:
     hint = "Make room on the disk that holds the data directory." if error.errno == 28 else "See the worker's log."
     return KernelRefused(f"The sandbox's files can't be written: {error.strerror}.", hint=hint)
@@ -380,13 +388,3 @@ def share(mount: Mount) -> int:
         return binds.detached_copy(mount.source, mount.read_only, sc.MS_SHARED, "shared")
     except OSError as error:
         raise InvalidInput(f"{mount.source} can't be shared: {error.strerror}.", code="invalid_mount") from None
-
-
-def _catches(pid: int, number: int) -> bool:
-    """Whether the process has a handler for a signal (SigCgt of proc_pid_status(5)); False when it is gone."""
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            caught = next(line for line in file if line.startswith("SigCgt:"))
-    except (OSError, StopIteration):
-        return False
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

@@ -1,15 +1,17 @@
 """Spares: sandboxes that nobody has asked for yet, made ahead in idle time so that the next one of their kind starts at once.
 
 A spare is all that is settled before a sandbox's program is (``raw_plan.shape``): id, user ids, address, control groups, its
-first process in all its namespaces behind its pivoted root. That process waits for the rest of its plan on a socket, and ends
-when the worker closes that or dies. It is listed nowhere; what it holds counts as used. Its layer lies in DATA/spares and is
-moved among the sandboxes when it is taken; limits, names and record are written then. Spares are of the kind that was asked
-for last, so who never makes a sandbox has none. After a kill their groups go with those that no record owns.
+first process in all its namespaces behind its pivoted root. That process waits for the rest of its plan on a socket, and for
+the word that its files are there; it ends when the worker closes that or dies. It is listed nowhere; what it holds counts as
+used. Its layer lies in DATA/spares and is moved among the sandboxes when it is taken; limits, names and record are written then,
+while it gets ready to run its program. Spares are of the kind that was asked for last, so who never makes a sandbox has none.
+After a kill their groups go with those that no record owns.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -65,9 +67,14 @@ class Spare:
         record.spec, record.owner, record.created_at, record.requested = spec, owner, time.time(), dict(spec.limits)
         return record
 
-    def go_on(self, rest: tuple[Operation, ...]) -> None:
-        """Raises OSError when it has ended."""
+    def send(self, rest: tuple[Operation, ...]) -> None:
+        """It carries them out, but for the program, which waits for the word. Raises OSError when it has ended."""
         self.socket.send(msgspec.json.encode(encode_steps(rest)))
+
+    def go_on(self) -> None:
+        """That word; what it needs is there. Why one has ended meanwhile, ``launched`` tells."""
+        with contextlib.suppress(ConnectionError):
+            self.socket.send(b"go")
 
 
 class Spares:
@@ -132,7 +139,7 @@ class Spares:
         os.mkdir(home, 0o700)
         paths: dict[str, str] = {}
         try:
-            self._store.make_layer(record, home)
+            self._maker.make_spare_files(record, home)
             paths = self._cgroups.create(self._runner.group(record.id), {})
             ours, launched = self._fork(record, home)
         except BaseException:

@@ -5,8 +5,8 @@ was under way:
 
     ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from running
 
-A directory without a record is half made: the record comes last. ``starting``: a launch was asked for, adopt it or
-clean up; a new sandbox goes there at once. ``removing``: finish the removal.
+A directory without a record is half made: the record comes last. The version before lies beside it (record.json.new).
+``starting``: a launch was asked for, adopt it or clean up; a new sandbox goes there at once. ``removing``: finish the removal.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from ..errors import Conflict
+from ..kernel import syscalls as sc
 from ..kernel.network import Attachment
 from ..spec import ContainerSpec, LimitValue, Port
 
@@ -70,6 +71,7 @@ class Record(msgspec.Struct, kw_only=True):
     restart_at: float | None = None  # Unix seconds of the next one
     restart_error: str = ""  # why the last one failed
     restart_count: int = 0  # since a user started it
+    version: int = 0  # how often it was saved
 
     def id_ranges(self) -> list[tuple[int, int]]:
         """(first, count) of the host's user ids that are this sandbox's; a joined user namespace's too, for its files' sake."""
@@ -84,6 +86,8 @@ class Store:
     def __init__(self, data: str) -> None:
         self.directory = f"{data}/sandboxes"
         self._spares = f"{data}/spares"
+        self.unsynced: dict[str, None] = {}  # ids of records that the disk may not have yet
+        self.saved: Callable[[], None] = lambda: None  # whoever sees to that is told here
         for directory in (self.directory, self._spares):
             os.makedirs(directory, mode=0o700, exist_ok=True)
 
@@ -98,11 +102,24 @@ class Store:
         records, broken = [], []
         for name in self.names():
             try:
-                with open(f"{self.home(name)}/record.json", "rb") as file:
-                    records.append(msgspec.json.decode(file.read(), type=Record))
+                records.append(self._load(f"{self.home(name)}/record.json"))
             except (OSError, msgspec.DecodeError):
                 broken.append(name)
         return records, broken
+
+    @staticmethod
+    def _load(path: str) -> Record:
+        """The newer of the last two versions that can be read: a power cut may have left either as it was, or cut short."""
+        found: list[Record] = []
+        with open(path, "rb") as file:  # without it there is no sandbox
+            last = file.read()
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(last, type=Record))
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError), open(path + ".new", "rb") as file:
+            found.append(msgspec.json.decode(file.read(), type=Record))
+        if not found:
+            raise msgspec.DecodeError(f"{path} can't be read")
+        return max(found, key=lambda record: record.version)
 
     def names(self) -> list[str]:
         """Of every sandbox that has a directory. What a removal, or a worker with spares, left behind when killed goes now."""
@@ -113,13 +130,23 @@ class Store:
         return sorted(os.listdir(self.directory))
 
     def save(self, record: Record) -> None:
-        """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
+        """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too.
+
+        It is written over the version before the last and then takes the last one's place: a new file each time, or one
+        emptied first, would be written to the disk at once by ext4, which takes milliseconds.
+        """
         path = f"{self.home(record.id)}/record.json"
-        write_new(path + ".new", msgspec.json.encode(record), 0o600)
-        os.rename(path + ".new", path)
+        record.version += 1
+        write_over(path + ".new", msgspec.json.encode(record))
+        try:
+            sc.exchange(path + ".new", path)
+        except FileNotFoundError:  # the first
+            os.rename(path + ".new", path)
+        self.unsynced[record.id] = None
+        self.saved()
 
     def sync(self, sandboxes: Iterable[str]) -> None:
-        """Wait until the disk has them: milliseconds, so never on the way to a running sandbox."""
+        """In a thread: wait until the disk has them. Milliseconds, so never on the way to a running sandbox."""
         homes = [self.home(sandbox) for sandbox in sandboxes]
         for path in (*(f"{home}/record.json" for home in homes), *homes, self.directory):
             with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
@@ -160,16 +187,13 @@ class Store:
             shutil.rmtree(gone)
 
 
-def write_new(path: str, data: bytes, mode: int, owner: int = 0) -> None:
-    """A small file, whole, with the mode and owner (user and group) given; an older one is overwritten."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def write_over(path: str, data: bytes) -> None:
+    """A small file, whole; of one that was there nothing is left."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if os.write(fd, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        if mode != 0o600:
-            os.fchmod(fd, mode)
-        if owner:
-            os.fchown(fd, owner, owner)
+        os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
 

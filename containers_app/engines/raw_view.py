@@ -51,7 +51,10 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> Container:
+def view(
+    record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str, limits: dict[str, LimitReading] | None = None
+) -> Container:
+    """``limits`` where they have just been read."""
     running = record.phase == "running"
     run, ending = record.run, record.ending
     reason = ""
@@ -72,7 +75,7 @@ def view(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> C
         user=record.spec.user,
         pid=run.pid if running and run else 0,
         namespaces=_namespaces(record, run.pid if running and run else 0),
-        limits=read_limits(record, paths if running else {}, cgroups, tag),
+        limits=limits if limits is not None else read_limits(record, paths if running else {}, cgroups, tag),
         exit_code=ending.code if ending is not None and not running else None,
         reason=reason,
         created_at=record.created_at,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from . import syscalls as sc
 from .operation import Operation, Stage
-from .rootfs import AT_FDCWD, attach
+from .rootfs import attach
 
 
 def detached_copy(source: str, read_only: bool, propagation: int, peers: str = "") -> int:
@@ -22,7 +22,7 @@ def detached_copy(source: str, read_only: bool, propagation: int, peers: str = "
     nothing would ever propagate.
     """
     # No symbolic link on the way: the policy looked at this very path.
-    place = sc.openat2(AT_FDCWD, source, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS | sc.RESOLVE_NO_SYMLINKS)
+    place = sc.openat2(sc.AT_FDCWD, source, os.O_PATH, resolve=sc.RESOLVE_NO_MAGICLINKS | sc.RESOLVE_NO_SYMLINKS)
     try:
         if peers and peers not in _peer_groups(place):
             raise OSError(22, f"{source} is on a mount that the host does not share; mount --make-shared changes that")

@@ -278,10 +278,10 @@ class Keeper:
         del self.launches[launch.status]
         child = self.children.get(launch.pid)
         if launch.ready and not launch.error:
-            if launch.plan.log:  # not before: a spare's is not in its place yet
-                self.logs.watch(launch.plan.log)
             fds = [launch.pidfd] + ([launch.terminal] if launch.terminal >= 0 else [])
             self._send(launch.reply_to, {"seq": launch.seq, "pid": launch.pid}, fds)
+            if launch.plan.log:  # not before: a spare's is not in its place yet
+                self.logs.watch(launch.plan.log)
         else:
             text = "the first process was killed while it was being set up; its memory limit may be too low for that"
             error = launch.error or {"step": "set-up", "errno": 0, "text": text}
@@ -346,9 +346,9 @@ def _begin_again() -> None:
     sc.unshare(sc.CLONE_NEWNS)
     sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
     program = os.path.realpath(sys.executable)
-    tree = sc.open_tree(-100, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+    tree = sc.open_tree(sc.AT_FDCWD, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
     sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_RDONLY)
-    sc.move_mount(tree, -100, program)
+    sc.move_mount(tree, sc.AT_FDCWD, program)
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
 
 

@@ -77,7 +77,10 @@ def run_helper(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoRetur
 
 
 def _rest(plan: plans.Plan, stage: Stage) -> tuple[Operation, ...]:
-    """Say that we wait for what the worker holds back. The end of file is the worker's, which has died or wants us no more."""
+    """Say that we wait for what the worker holds back. The end of file is the worker's, which has died or wants us no more.
+
+    With the steps it does not say yet that the program may run: meanwhile it writes limits, files and record.
+    """
     if plan.rest < 0:
         return ()
     os.write(stage.fds[plan.rest], b"ready")
@@ -123,6 +126,8 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
             stage.mounts = wait_for(b"root")
 
         def about_to_run() -> None:
+            if plan.rest >= 0 and not os.read(stage.fds[plan.rest], 16):
+                os._exit(125)  # the worker wants us no more
             terminal = [stage.terminal] if stage.terminal >= 0 else []
             socket.send_fds(status, [b"{}"], terminal)
             # Whatever is still open and not meant for the program closes as it starts (CVE-2024-21626).

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from . import syscalls as sc
 from .operation import Operation, Stage
-from .rootfs import AT_FDCWD, new_mount
+from .rootfs import new_mount
 
 OVERLAY_TAKES_DESCRIPTORS = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 13)
 
@@ -34,7 +34,7 @@ class PrepareOverlay(Operation):
     read_only: bool
 
     def execute(self, stage: Stage) -> None:
-        tree = sc.open_tree(AT_FDCWD, self.image, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+        tree = sc.open_tree(sc.AT_FDCWD, self.image, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
         try:
             if self.mapped:
                 namespace = os.open(f"/proc/{stage.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -60,7 +60,7 @@ class PrepareOverlay(Operation):
     def _over_seat(self, tree: int) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.seat)
-        sc.move_mount(tree, AT_FDCWD, self.seat)
+        sc.move_mount(tree, sc.AT_FDCWD, self.seat)
         try:
             options = {"source": "terrarium", "lowerdir": self.seat, "upperdir": self.upper, "workdir": self.work}
             return new_mount("overlay", self._attributes(), **options)

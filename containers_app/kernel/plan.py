@@ -10,6 +10,7 @@ The same objects make the sandbox (``execute``), print "show the commands" (``de
                               link: operations, "link" ───────────────────────────────────▶ … that wait for it
     files, "go" ────────────▶ root: operations, "root" + prepared mounts ─────────────────▶ … that wait for it
     further steps, if held back ────────────────────────────────────────────────────────────▶ child: operations
+    "go", if so ────────────────────────────────────────────────────────────────────────────▶ … the last of which waits for it
                               ◀──────────────────────────────────────────── terminal's fd, "run" or an error
     ◀── pid, pidfd, terminal  ◀──────────────────────────────────────────── end of file: the program runs
 """

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from . import syscalls as sc
 from .operation import Operation, Stage
 
-AT_FDCWD = -100
 STAGING = "/tmp"  # noqa: S108  covered in the sandbox's own mount namespace only, where the new root is attached first
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 DEVICE_LINKS = {
@@ -105,9 +104,6 @@ def cover_each(stage: Stage, paths: Sequence[str], mount_for: Callable[[int], in
             os.close(place)
 
 
-# ── the parent's side: real root, the host's (the keeper's own) mount namespace ──────────────────────────────────────
-
-
 # ── the child's side: the new namespaces ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -121,7 +117,7 @@ class EnterRoot(Operation):
     def execute(self, stage: Stage) -> None:
         stage.await_root()
         mount = stage.mounts.pop(0)
-        sc.move_mount(mount, AT_FDCWD, STAGING)
+        sc.move_mount(mount, sc.AT_FDCWD, STAGING)
         os.close(mount)
         stage.root = os.open(STAGING, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -139,7 +135,7 @@ class MountProc(Operation):
         if self.own_pid:
             mount = new_mount("proc", _SAFE, source="proc")
         else:
-            mount = sc.open_tree(AT_FDCWD, "/proc", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+            mount = sc.open_tree(sc.AT_FDCWD, "/proc", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
             sc.mount_setattr(mount, set_=_SAFE | sc.MOUNT_ATTR_RDONLY, recursive=True)
         stage.made["proc"] = [mount]
 
@@ -163,7 +159,7 @@ class MountSys(Operation):
         if self.own_network:
             mount = new_mount("sysfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="sysfs")
         else:
-            mount = sc.open_tree(AT_FDCWD, "/sys", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+            mount = sc.open_tree(sc.AT_FDCWD, "/sys", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
             sc.mount_setattr(mount, set_=sc.MOUNT_ATTR_RDONLY, recursive=True)
         stage.made["sys"] = [mount]
 
@@ -227,7 +223,7 @@ class MountDev(Operation):
 
     @staticmethod
     def _device(name: str, number: tuple[int, int]) -> int:
-        mount = sc.open_tree(AT_FDCWD, f"/dev/{name}", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+        mount = sc.open_tree(sc.AT_FDCWD, f"/dev/{name}", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
         found = os.fstat(mount)
         if not stat.S_ISCHR(found.st_mode) or (os.major(found.st_rdev), os.minor(found.st_rdev)) != number:
             raise OSError(5, f"the host's /dev/{name} is not the device {number[0]}:{number[1]}")
@@ -269,15 +265,25 @@ class HidePaths(Operation):
     paths: tuple[str, ...]
 
     def execute(self, stage: Stage) -> None:
-        cover_each(stage, self.paths, self._cover)
+        covers: dict[bool, int] = {}  # the first of each kind: another one is a copy, which is a third of the work
+        try:
+            cover_each(stage, self.paths, lambda place: self._cover(stat.S_ISDIR(os.fstat(place).st_mode), covers))
+        finally:
+            for cover in covers.values():
+                os.close(cover)
 
     @staticmethod
-    def _cover(place: int) -> int:
-        if stat.S_ISDIR(os.fstat(place).st_mode):
-            return new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
-        cover = sc.open_tree(AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
-        if os.fstat(cover).st_rdev != os.makedev(1, 3):
-            raise OSError(5, "the host's /dev/null is not the device 1:3")
+    def _cover(directory: bool, covers: dict[bool, int]) -> int:
+        if directory in covers:  # and it lies in its place: only there may a kernel before 6.15 copy it
+            return sc.open_tree(covers[directory], "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH)
+        if directory:
+            cover = new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
+        else:
+            cover = sc.open_tree(sc.AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+            if os.fstat(cover).st_rdev != os.makedev(1, 3):
+                os.close(cover)
+                raise OSError(5, "the host's /dev/null is not the device 1:3")
+        covers[directory] = os.dup(cover)
         return cover
 
     def describe(self) -> list[str]:

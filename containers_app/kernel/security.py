@@ -143,7 +143,7 @@ class RunProgram(Operation):
 
     def _enter_directory(self) -> None:
         """Never by /proc/self/fd/N or the like: what this process still has open is the host's (CVE-2024-21626)."""
-        place = syscalls.openat2(-100, self.cwd, os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_MAGICLINKS)
+        place = syscalls.openat2(syscalls.AT_FDCWD, self.cwd, os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_MAGICLINKS)
         os.fchdir(place)
         os.close(place)
 

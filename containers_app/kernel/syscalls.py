@@ -39,6 +39,7 @@ _NR = {
     "keyctl": 250 if _MACHINE == "x86_64" else 219,
     "seccomp": 317 if _MACHINE == "x86_64" else 277,
     "bpf": 321 if _MACHINE == "x86_64" else 280,
+    "renameat2": 316 if _MACHINE == "x86_64" else 276,
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
     "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
 }  # fmt: skip
@@ -56,12 +57,15 @@ MS_MOVE, MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 8192, 16384, 1
 MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
 MNT_DETACH = 2
 
+AT_FDCWD = -100
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_RECURSIVE, AT_EMPTY_PATH = 1, os.O_CLOEXEC, 0x8000, 0x1000
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
 FSOPEN_CLOEXEC = FSMOUNT_CLOEXEC = 1
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_IDMAP = 1, 2, 4, 8, 0x100000
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+
+RENAME_EXCHANGE = 2
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 8, 24, 36
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_SET_NAME = 38, 47, 4, 15
@@ -144,6 +148,11 @@ def fsmount(fd: int, attributes: int = 0) -> int:
 def openat2(dirfd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
     how = struct.pack("=3Q", flags | os.O_CLOEXEC, mode, resolve)
     return _check(_syscall(_NR["openat2"], dirfd, _path(path), how, ctypes.c_size_t(24)), "openat2", path)
+
+
+def exchange(path: str, other: str) -> None:
+    """Each takes the other's place, in one step: renameat2(2) with RENAME_EXCHANGE."""
+    _check(_syscall(_NR["renameat2"], AT_FDCWD, _path(path), AT_FDCWD, _path(other), RENAME_EXCHANGE), "renameat2", path)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

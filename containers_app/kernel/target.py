@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import syscalls as sc
 from .joining import made_by_a_child
 from .operation import Operation, Stage
-from .rootfs import AT_FDCWD, attach
+from .rootfs import attach
 
 PLACE = "/target"
 _VIEW = "target"
@@ -22,7 +22,7 @@ class PrepareTarget(Operation):
     def execute(self, stage: Stage) -> None:
         def copy() -> int:
             sc.setns(stage.fds[self.index], sc.CLONE_NEWNS)
-            return sc.open_tree(AT_FDCWD, "/", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
+            return sc.open_tree(sc.AT_FDCWD, "/", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_RECURSIVE)
 
         tree = made_by_a_child(copy, "the target's files")
         sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NODEV, recursive=True)

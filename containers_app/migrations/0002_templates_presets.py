@@ -8,8 +8,22 @@ PRESETS = (
     ("large", "A database, a build that needs room", {"cpu": 2, "memory": "2G", "pids": 1000}),
 )
 TEMPLATES = (
-    ("shell", "A quiet sandbox to open a terminal in", {"image": "busybox", "command": ["sleep", "infinity"], "limits": {"cpu": 0.25, "memory": "64M", "pids": 50}}),
-    ("sealed", "No network, read-only root, no way to gain rights", {"image": "busybox", "command": ["sleep", "infinity"], "namespaces": {"net": "none"}, "security": {"read_only_root": True, "capabilities": []}, "limits": {"cpu": 0.25, "memory": "64M", "pids": 20}}),
+    (
+        "shell",
+        "A quiet sandbox to open a terminal in",
+        {"image": "busybox", "command": ["sleep", "infinity"], "limits": {"cpu": 0.25, "memory": "64M", "pids": 50}},
+    ),
+    (
+        "sealed",
+        "No network, read-only root, no way to gain rights",
+        {
+            "image": "busybox",
+            "command": ["sleep", "infinity"],
+            "namespaces": {"net": "none"},
+            "security": {"read_only_root": True, "capabilities": []},
+            "limits": {"cpu": 0.25, "memory": "64M", "pids": 20},
+        },
+    ),
 )
 
 
@@ -22,50 +36,59 @@ def add_first(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('containers_app', '0001_initial'),
+        ("containers_app", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='LimitPreset',
+            name="LimitPreset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=40, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('limits', models.JSONField(help_text='Names and values, for example {"cpu": 0.5, "memory": "64M"}; null clears a limit.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=40, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "limits",
+                    models.JSONField(
+                        help_text='Names and values, for example {"cpu": 0.5, "memory": "64M"}; null clears a limit.'
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='ListedContainer',
+            name="ListedContainer",
             fields=[
-                ('id', models.CharField(max_length=128, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=255)),
-                ('engine', models.CharField(max_length=40)),
-                ('state', models.CharField(max_length=20)),
-                ('image', models.CharField(max_length=255)),
-                ('owner', models.CharField(blank=True, max_length=150)),
-                ('created', models.DateTimeField()),
+                ("id", models.CharField(max_length=128, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=255)),
+                ("engine", models.CharField(max_length=40)),
+                ("state", models.CharField(max_length=20)),
+                ("image", models.CharField(max_length=255)),
+                ("owner", models.CharField(blank=True, max_length=150)),
+                ("created", models.DateTimeField()),
             ],
             options={
-                'verbose_name': 'container',
-                'ordering': ('-created',),
+                "verbose_name": "container",
+                "ordering": ("-created",),
             },
         ),
         migrations.CreateModel(
-            name='Template',
+            name="Template",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=40, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('spec', models.JSONField(help_text='As for POST /api/v1/containers without "name", for example {"image": "busybox"}.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=40, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "spec",
+                    models.JSONField(
+                        help_text='As for POST /api/v1/containers without "name", for example {"image": "busybox"}.'
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.RunPython(add_first, migrations.RunPython.noop),

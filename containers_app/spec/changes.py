@@ -11,15 +11,19 @@ from .checks import check_name, check_names, check_restart
 from .parsing import sentence
 from .words import ContainerSpec, Restart
 
-_HINT = 'For example {"name": "web-2"}; name, restart and labels can change.'
+_HINT = 'For example {"name": "web-2"}; name, restart, labels and keep_limits can change.'
 
 
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out stays as it is. ``labels`` replace all that there are."""
+    """What is left out stays as it is. ``labels`` replace all that there are.
+
+    ``keep_limits``: those limits that the engine's own record has no words for come back when it starts anew.
+    """
 
     name: str | None = None
     restart: Restart | None = None
     labels: dict[str, str] | None = None
+    keep_limits: bool | None = None
 
 
 def parse_changes(raw: object) -> Changes:
@@ -45,5 +49,7 @@ def check_changes(changes: Changes) -> None:
 
 
 def changed_spec(spec: ContainerSpec, changes: Changes) -> ContainerSpec:
+    """``keep_limits`` is no part of a description."""
     fields = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None}
+    fields.pop("keep_limits", None)
     return msgspec.structs.replace(spec, **fields)

@@ -1,4 +1,5 @@
 """A running process of the host, put into a container's control groups: from then on it shares the container's limits and end.
+Or into a group's: then it shares the group's budget, and goes back to the host when the group goes.
 
 That is all the kernel lets anybody do to another process. Namespaces are entered by a process itself, with setns(2): no program
 can put a running one there. To have a host's program in some of a container's namespaces, start it there (``ExecuteCommand``
@@ -8,7 +9,7 @@ with ``namespaces``).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..engines.base import Container
@@ -16,6 +17,8 @@ from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, KernelRefused, NotFound, PolicyRefused, TerrariumError, Unsupported
 from ..kernel import procfs
 from ..kernel.cgroups import Cgroups
+
+Paths = Callable[[], Mapping[str, str]]  # called when all else is checked
 
 
 def add(
@@ -25,13 +28,34 @@ def add(
 
     ``run``: the directory with the panel's own pid files.
     """
+    _check_allowed(to, policy)
+    if container.state != "running":
+        raise Conflict(f"{container.name} is {container.state}.", hint="Start it first.")
+    _add(lambda: container.cgroups, (container, *others), pid, run, policy, cgroups)
+
+
+def add_to_group(
+    paths: Paths, containers: Iterable[Container], pid: int, to: tuple[str, ...], run: str,
+    policy: Policy, cgroups: Cgroups,
+) -> None:  # fmt: skip
+    """The same for a group; no process of any of ``containers``."""
+    _check_allowed(to, policy)
+    _add(paths, containers, pid, run, policy, cgroups)
+
+
+def _check_allowed(to: tuple[str, ...], policy: Policy) -> None:
     if not policy.allow.add_process:
         raise PolicyRefused(
             "This host does not let its processes be moved into containers.", hint="Ask root to set add_process in policy.toml."
         )
-    _check_words(to)
-    if container.state != "running":
-        raise Conflict(f"{container.name} is {container.state}.", hint="Start it first.")
+    if to != ("cgroup",):
+        raise Unsupported(
+            "A running process can be put into control groups only: into namespaces it goes by its own setns(2).",
+            hint='Send "to": ["cgroup"], or start a program in the namespaces with exec.',
+        )
+
+
+def _add(paths: Paths, containers: Iterable[Container], pid: int, run: str, policy: Policy, cgroups: Cgroups) -> None:
     try:
         pidfd = os.pidfd_open(pid)
     except (ProcessLookupError, OverflowError):
@@ -43,22 +67,14 @@ def add(
     try:
         begun = procfs.start_time(pid)
         _check_process(pid, run, policy)
-        for other in (container, *others):
+        for other in containers:
             if other.cgroups and pid in cgroups.pids(other.cgroups):
                 raise Conflict(f"Process {pid} belongs to {other.name} already.", hint="Only a process of the host can be added.")
-        _move(pid, container, cgroups)
+        _move(pid, paths(), cgroups)
         if procfs.start_time(pid) != begun:
             raise Conflict(f"Process {pid} ended as it was moved.", hint="Look at what is in the container now.")
     finally:
         os.close(pidfd)
-
-
-def _check_words(to: tuple[str, ...]) -> None:
-    if to != ("cgroup",):
-        raise Unsupported(
-            "A running process can be put into control groups only: into namespaces it goes by its own setns(2).",
-            hint='Send "to": ["cgroup"], or start a program in the namespaces with exec.',
-        )
 
 
 def _check_process(pid: int, run: str, policy: Policy) -> None:
@@ -85,10 +101,10 @@ def _own(run: str) -> set[int]:
     return own
 
 
-def _move(pid: int, container: Container, cgroups: Cgroups) -> None:
+def _move(pid: int, paths: Mapping[str, str], cgroups: Cgroups) -> None:
     before = cgroups.procs_files(cgroups.paths_of(pid))
     try:
-        for file in cgroups.procs_files(container.cgroups):
+        for file in cgroups.procs_files(paths):
             _write(file, pid)
     except OSError as error:
         for file in before:

@@ -1,4 +1,4 @@
-"""Commands about groups of sandboxes that share one budget."""
+"""Commands about groups of containers that share one budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .. import spec as specs
 from ..engines import policy as policies
 from ..errors import InvalidInput
 from ..spec import LimitChanges
-from . import protocol
+from . import adding, protocol
 from .protocol import Group, Member
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ async def create_group(worker: Worker, command: protocol.CreateGroup) -> object:
 
 
 async def remove_group(worker: Worker, command: protocol.RemoveGroup) -> None:
-    worker.groups.remove(command.name, [member.name for member in _members(worker).get(command.name, ())])
+    async with worker.group_lock:
+        worker.groups.remove(command.name, [member.name for member in _members(worker).get(command.name, ())])
 
 
 async def update_group_limits(worker: Worker, command: protocol.UpdateGroupLimits) -> object:
@@ -51,6 +52,17 @@ async def update_group_limits(worker: Worker, command: protocol.UpdateGroupLimit
         worker.registry.engine_of(member.id).look_again(member.id)
     worker.registry.publish()
     return limits
+
+
+async def add_to_group(worker: Worker, command: protocol.AddToGroup) -> object:
+    groups, containers = worker.groups, worker.registry.all()
+    groups.get(command.name)
+    async with worker.group_lock:
+        await asyncio.to_thread(
+            adding.add_to_group, lambda: groups.prepare_processes(command.name), containers, command.pid, command.to, worker.run,
+            worker.policy, worker.cgroups,
+        )  # fmt: skip
+    return _view(worker, command.name, _members(worker))
 
 
 def _checked(worker: Worker, changes: LimitChanges) -> LimitChanges:
@@ -69,7 +81,7 @@ def _view(worker: Worker, name: str, members: dict[str, list[Member]]) -> Group:
     record = worker.groups.get(name)
     return Group(
         name, record.owner, record.created_at, tuple(members.get(name, ())), worker.groups.read_usage(name),
-        worker.groups.read_limits(name),
+        worker.groups.read_limits(name), tuple(worker.groups.processes(name)),
     )  # fmt: skip
 
 
@@ -79,4 +91,5 @@ HANDLERS: dict[type[protocol.Command], Callable[[Any, Any], Awaitable[object]]] 
     protocol.CreateGroup: create_group,
     protocol.RemoveGroup: remove_group,
     protocol.UpdateGroupLimits: update_group_limits,
+    protocol.AddToGroup: add_to_group,
 }

@@ -25,6 +25,7 @@ _PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
     "mkfs.ext4": "e2fsprogs",
+    "podman": "podman",
     "docker-registry": "docker-registry",
     "debootstrap": "debootstrap",
     "gcc": "gcc",  # hostile programs for tests/engines/breakout

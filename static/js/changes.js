@@ -1,4 +1,4 @@
-// What can change in a container's description while it lives: its name, its restart policy, its labels.
+// What can change in a container's description while it lives: its name, its restart policy, its labels, what comes back.
 
 import { api } from "./api.js";
 import { pairs } from "./create/fields.js";
@@ -19,6 +19,12 @@ export async function rename(container) {
 export async function setRestart(container, policy) {
   await update(container, { restart: policy });
   toast(policy === "no" ? `${container.name} stays ended when it ends.` : `${container.name} starts again: ${RESTART_POLICIES[policy]}.`);
+}
+
+/** Of a Docker container: do those limits come back that Docker's record has no words for? */
+export async function setKeepLimits(container, keep) {
+  await update(container, { keep_limits: keep });
+  toast(keep ? `${container.name} has all its limits again whenever it starts.` : `${container.name} starts with what Docker's own record says.`);
 }
 
 export async function editLabels(container) {

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from containers_app.engines.policy import Policy, UidRange
 from containers_app.engines.raw import RawEngine
 from containers_app.kernel import cgroups
-from containers_app.kernel.network import links
+from containers_app.kernel.networks import links
 from tests.bench.panel import pss
 from tests.bench.table import Row, median, show
 from tests.engines.conftest import UID_BASE, Home, new_home, spec, wait_until

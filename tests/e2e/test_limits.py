@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+
+from tests.dockerd import Dockerd
 
 Json = dict[str, Any]
 FILES = {
@@ -223,6 +226,43 @@ def test_freeze_is_pause_and_resume(page: Page, api: httpx.Client, box: Json) ->
         expect(switch).to_have_attribute("aria-checked", checked)
         expect(page.get_by_test_id("container-state")).to_have_text(state)
         assert api.get(f"containers/{box['id']}").json()["state"] == state
+
+
+def test_the_user_says_whether_what_docker_has_no_words_for_comes_back(
+    page: Page, api: httpx.Client, box: Json, dockerd: Dockerd
+) -> None:
+    made = api.post("containers", json={"name": "kept", "engine": "docker", "command": ["sleep", "1000"]}).json()
+    try:
+        path, disk = f"containers/{made['id']}/limits", disk_of(api)
+
+        def restarted() -> Any:
+            assert api.patch(path, json={"io_read_bytes": {disk: 1 << 20}, "pids": 40}).status_code == 200
+            dockerd.docker("restart", "-t", "0", made["id"])
+            deadline = time.monotonic() + 10
+            while (now := api.get(f"containers/{made['id']}").json())["pid"] in (0, made["pid"]):
+                assert time.monotonic() < deadline
+            made["pid"] = now["pid"]
+            found = api.get(path).json()
+            assert found["pids"]["kernel"] == 40 and not found["io_read_bytes"]["drift"]
+            return found["io_read_bytes"]["kernel"]
+
+        assert restarted() == {disk: 1 << 20}
+        open_limits(page, made)
+        keep = page.get_by_test_id("keep-limits")
+        expect(keep).to_be_checked()
+        keep.uncheck()
+        expect(page.get_by_text("kept starts with what Docker's own record says.")).to_be_visible()
+        assert api.get(f"containers/{made['id']}").json()["keep_limits"] is False
+        assert restarted() is None
+        page.reload()
+        expect(keep).not_to_be_checked()
+        keep.check()
+        expect(page.get_by_text("kept has all its limits again whenever it starts.")).to_be_visible()
+        assert restarted() == {disk: 1 << 20}
+        open_limits(page, box)
+        expect(keep).to_be_hidden()
+    finally:
+        api.delete(f"containers/{made['id']}?force=1")
 
 
 def test_a_preset_with_a_locked_limit_is_refused_whole(page: Page, api: httpx.Client, box: Json) -> None:

@@ -47,14 +47,21 @@ class Under:
         return made
 
 
-@pytest.fixture(params=["raw", "docker"])
-async def under(request: pytest.FixtureRequest, dockerd: Dockerd, tmp_path: Path) -> AsyncIterator[Under]:
-    if request.param == "docker":
+@pytest.fixture(scope="session", params=["raw", "dockerd", "podman"])
+def behind(request: pytest.FixtureRequest) -> Dockerd | None:
+    """The daemon behind the engine: the session's own, there before any test that could leave something of it."""
+    daemon: Dockerd | None = None if request.param == "raw" else request.getfixturevalue(request.param)
+    return daemon
+
+
+@pytest.fixture
+async def under(behind: Dockerd | None, tmp_path: Path) -> AsyncIterator[Under]:
+    if behind is not None:
         try:
-            async with opened(dockerd.url, f"{tmp_path}/kept") as (docker, told):
+            async with opened(behind.url, f"{tmp_path}/kept") as (docker, told):
                 yield Under(docker, told.ids)
         finally:
-            dockerd.remove_containers()
+            behind.remove_containers()
         return
     with new_home() as home:
         raw = home.engine()
@@ -183,26 +190,39 @@ async def test_a_command_runs_inside_and_tells_how_it_ended(under: Under) -> Non
 
 async def test_a_terminal_is_a_pty_inside_with_the_size_that_was_asked_for(under: Under) -> None:
     made = await under.create()
-    terminal = await under.engine.open_terminal(made.id, ("sh", "-c", "read line; stty size; cat"), 30, 100)
-    try:
-        await terminal.resize(40, 120)
-        os.write(terminal.fd, b"\n")
-        os.set_blocking(terminal.fd, True)
+    terminal = await under.engine.open_terminal(made.id, ("sh", "-c", "while read line; do stty size; done"), 30, 100)
+
+    async def until_it_says(size: bytes) -> None:
+        """Asked again and again: Podman answers a resize before it has done it."""
         got = b""
         async with asyncio.timeout(10):
-            while b"40 120" not in got:
+            while size not in got:
+                os.write(terminal.fd, b"\n")
                 got += await asyncio.to_thread(os.read, terminal.fd, 1024)
+
+    try:
+        os.set_blocking(terminal.fd, True)
+        await until_it_says(b"30 100")
+        await terminal.resize(40, 120)
+        await until_it_says(b"40 120")
     finally:
         os.close(terminal.fd)
 
 
 async def test_logs_go_on_where_the_last_look_ended(under: Under) -> None:
-    made = await under.create(command=["sh", "-c", "for n in 1 2 3; do echo line $n; done; sleep 1000"])
+    says = "trap 'echo line 4' USR1; for n in 1 2 3; do echo line $n; done; while :; do sleep 0.05; done"
+    made = await under.create(command=["sh", "-c", says])
     async with asyncio.timeout(10):
         while "line 3" not in (first := await under.engine.logs(made.id, LogQuery(tail=2))).text:
             await asyncio.sleep(0.01)
     assert first.text == "line 2\nline 3\n"
-    assert (await under.engine.logs(made.id, LogQuery(after=first.next))).text == ""
+    nothing = await under.engine.logs(made.id, LogQuery(after=first.next))
+    assert nothing.text == "" and nothing.next == first.next
+    os.kill(made.pid, signal.SIGUSR1)
+    async with asyncio.timeout(10):
+        while not (more := await under.engine.logs(made.id, LogQuery(after=first.next))).text:
+            await asyncio.sleep(0.01)
+    assert more.text == "line 4\n" and (await under.engine.logs(made.id, LogQuery(after=more.next))).text == ""
 
 
 async def test_a_running_one_is_removed_by_force_only_and_leaves_nothing(under: Under) -> None:

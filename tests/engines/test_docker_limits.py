@@ -9,7 +9,7 @@ import pytest
 
 from containers_app.engines.docker import DockerEngine
 from containers_app.errors import InvalidInput, KernelRefused, NotFound, Unsupported
-from containers_app.spec import parse_limits
+from containers_app.spec import Changes, parse_limits
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
@@ -66,6 +66,67 @@ async def test_a_limit_of_docker_run_is_cleared_too(docker: DockerEngine, daemon
     assert (kernel(docker)["cpu"], kernel(docker)["memory"]) == (None, None)
     await docker.update_limits("web", {"cpu": 0.3})
     assert kernel(docker)["cpu"] == 0.3 and record(daemon)["CpuQuota"] == 30000
+
+
+async def test_clearing_memory_alone_clears_the_swap_limit_that_docker_set_beside_it(
+    docker: DockerEngine, daemon: Dockerd
+) -> None:
+    await docker.create(docker_spec("web", limits={"memory": "64M"}), "ann")
+    assert docker.read_limits("web")["swap"].requested == kernel(docker)["swap"] == 64 << 20
+    readings = await docker.update_limits("web", {"memory": None})
+    for name in ("memory", "swap"):
+        assert (readings[name].requested, readings[name].kernel, readings[name].drift) == (None, None, False), name
+    assert record(daemon)["MemorySwap"] == -1
+    await docker.restart("web", 0)
+    assert not any(reading.drift for reading in docker.read_limits("web").values())
+    assert (kernel(docker)["memory"], kernel(docker)["swap"]) == (None, None)
+
+
+async def test_a_swap_limit_that_was_asked_for_stands_in_the_way_of_clearing_memory_alone(
+    docker: DockerEngine, daemon: Dockerd
+) -> None:
+    await docker.create(docker_spec("web", limits={"memory": "64M", "swap": "16M"}), "ann")
+    assert (kernel(docker)["swap"], record(daemon)["MemorySwap"]) == (16 << 20, 80 << 20)
+    before, recorded = kernel(docker), record(daemon)
+    with pytest.raises(InvalidInput, match="together with memory"):
+        await docker.update_limits("web", {"memory": None})
+    assert kernel(docker) == before and record(daemon) == recorded
+    readings = await docker.update_limits("web", {"memory": None, "swap": None})
+    assert (readings["memory"].kernel, readings["swap"].kernel) == (None, None)
+
+
+async def test_what_dockers_record_cannot_say_comes_back_only_where_it_is_to(docker: DockerEngine, daemon: Dockerd) -> None:
+    made = await docker.create(docker_spec("web", limits={"memory": "64M"}), "ann")
+    disk = docker.read_limits("web")["io_read_bytes"].parts[0]
+    asked = {"io_read_bytes": {disk: 1 << 20}, "pids": 40}
+
+    async def restarted() -> tuple[Any, Any]:
+        daemon.docker("restart", "-t", "0", "web")
+        await docker._list.look(made.id)
+        readings = docker.read_limits("web")
+        assert not any(reading.drift for reading in readings.values())
+        assert readings["pids"].kernel == 40  # Docker's record says it
+        return readings["io_read_bytes"].requested, readings["io_read_bytes"].kernel
+
+    await docker.update_limits("web", asked)
+    assert await restarted() == ({disk: 1 << 20}, {disk: 1 << 20})
+    await docker.update("web", Changes(keep_limits=False))
+    assert not docker.get("web").keep_limits and kernel(docker)["io_read_bytes"] == {disk: 1 << 20}
+    assert await restarted() == (None, None)
+    await docker.update("web", Changes(keep_limits=True))
+    await docker.update_limits("web", asked)
+    assert docker.get("web").keep_limits and await restarted() == ({disk: 1 << 20}, {disk: 1 << 20})
+
+
+async def test_what_is_asked_of_one_that_does_not_run_is_there_at_its_next_start_and_no_later(docker: DockerEngine) -> None:
+    await docker.create(docker_spec("web", start=False), "ann")
+    disk = docker.read_limits("web")["io_read_bytes"].parts[0]
+    await docker.update("web", Changes(keep_limits=False))
+    await docker.update_limits("web", {"io_read_bytes": {disk: 1 << 20}})
+    await docker.start("web")
+    assert kernel(docker)["io_read_bytes"] == {disk: 1 << 20}
+    await docker.restart("web", 0)
+    assert kernel(docker)["io_read_bytes"] is None
 
 
 async def test_memory_moves_up_and_down_and_swap_stays(docker: DockerEngine) -> None:

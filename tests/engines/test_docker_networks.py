@@ -18,6 +18,9 @@ from tests.engines.docker_engine import docker_spec, opened
 SUBNET = f"10.{os.getpid() % 50 + 180}.77.0/24"
 
 
+SUBNET6 = f"fd12:3456:{os.getpid() % 0x10000:x}:77::/64"
+
+
 @pytest.fixture(autouse=True)
 def networks(daemon: Dockerd) -> Iterator[None]:
     yield
@@ -35,6 +38,21 @@ async def test_a_network_is_a_bridge_on_the_host_with_the_subnet_asked_for(docke
     assert made in await docker.networks()
     await docker.network_store.remove("blue")
     assert not Path(f"/sys/class/net/{made.bridge}").exists()
+
+
+async def test_a_network_has_the_ipv6_subnet_that_was_asked_for(docker: DockerEngine, daemon: Dockerd) -> None:
+    made = await docker.network_store.create(NetworkSpec("six", "docker", SUBNET, SUBNET6), "ann")
+    assert (made.subnet, made.subnet6) == (SUBNET, SUBNET6) and made in await docker.networks()
+    one, two = [await docker.create(docker_spec(name, network="six"), "ann") for name in ("one", "two")]
+    address = next(text for text in two.addresses if ":" in text)
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(SUBNET6)
+    reached = await docker.execute(one.id, ("ping", "-6", "-c", "1", "-W", "2", address), 10)
+    assert reached.exit_code == 0, reached
+    with pytest.raises(TerrariumError) as raised:
+        await docker.network_store.create(NetworkSpec("overlapping", "docker", "", SUBNET6), "ann")
+    assert 400 <= raised.value.status < 500
+    chosen = await docker.network_store.create(NetworkSpec("chosen", "docker", "", SUBNET6.replace("77::", "78::")), "ann")
+    assert chosen.subnet and chosen.subnet6 and SUBNET6.replace("77::", "78::") in chosen.commands[0]
 
 
 async def test_a_container_is_made_on_it_connected_and_disconnected(docker: DockerEngine) -> None:

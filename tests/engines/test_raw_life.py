@@ -185,9 +185,17 @@ async def test_a_running_sandbox_is_renamed_and_its_host_name_stays(raw: RawEngi
     assert taken.value.code == "name_taken"
 
 
+async def test_a_sandboxs_limits_always_come_back(raw: RawEngine) -> None:
+    box = await raw.create(spec(limits={"pids": 40}), "")
+    with pytest.raises(errors.Unsupported):
+        await raw.update(box.id, Changes(name="crate", keep_limits=False))
+    await raw.update(box.id, Changes(keep_limits=True))
+    assert (raw.get(box.id).name, raw.get(box.id).keep_limits) == ("box", True)
+
+
 HOSTILE = (
     {}, [], {"nme": "x"}, {"name": ""}, {"name": "a b"}, {"restart": "sometimes"}, {"labels": {"": "x"}}, {"name": 3},
-    {"restart": {"policy": "always", "retries": 3}},
+    {"restart": {"policy": "always", "retries": 3}}, {"keep_limits": "yes"}, {"keep_limits": 1},
 )  # fmt: skip
 
 

@@ -83,12 +83,42 @@ async def test_half_made_and_half_removed_ones_are_undone(home: Home, half: str)
     await second.close()
 
 
-async def test_a_record_cut_short_is_cleaned_up_with_its_processes(home: Home) -> None:
+async def test_where_a_record_is_cut_short_the_version_before_counts_and_what_runs_runs_on(home: Home) -> None:
     first = await again(home)
-    box = await first.create(spec(), "")
+    box = await first.create(spec(), "alice")
+    await first.update_limits(box.id, {"pids": 40})
     await first.close()
     record = home.data / "sandboxes" / box.id / "record.json"
     record.write_bytes(record.read_bytes()[:40])
+    second = await again(home)
+    found = second.get(box.id)
+    assert (found.state, found.pid, found.owner) == ("running", box.pid, "alice")
+    await second.remove(box.id, force=True)
+    await second.close()
+
+
+async def test_the_newer_of_two_versions_counts_wherever_it_lies(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(start=False), "alice")
+    await first.update_limits(box.id, {"pids": 40})
+    await first.update_limits(box.id, {"pids": 41})
+    await first.close()
+    record = home.data / "sandboxes" / box.id / "record.json"
+    before = record.with_name("record.json.new")
+    newer, older = record.read_bytes(), before.read_bytes()
+    assert b'"pids":41' in newer and b'"pids":40' in older
+    record.write_bytes(older)
+    before.write_bytes(newer)
+    (found,), broken = Store(str(home.data)).load()
+    assert (found.requested["pids"], broken) == (41, [])
+
+
+async def test_a_record_cut_short_in_both_versions_is_cleaned_up_with_its_processes(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(), "")
+    await first.close()
+    for record in (home.data / "sandboxes" / box.id).glob("record.json*"):
+        record.write_bytes(record.read_bytes()[:40])
     second = await again(home)
     assert second.all() == [] and not os.path.exists(f"/proc/{box.pid}")
     await second.close()
@@ -161,8 +191,8 @@ async def test_the_end_of_a_sandbox_is_told_even_when_its_control_group_cannot_b
     await engine.close()
 
 
-async def test_a_record_cut_short_anywhere_is_no_sandbox_and_leaves_nothing(home: Home) -> None:
-    """A power cut may leave any part of it; the rename that puts it there leaves no part to a kill."""
+async def test_a_record_cut_short_anywhere_is_no_sandbox_without_another_version_and_leaves_nothing(home: Home) -> None:
+    """A power cut may leave any part of it; the rename that puts it there leaves no part to a kill. Of two, one is enough."""
     first = await again(home)
     box = await first.create(spec(start=False, limits={}), "alice")
     await first.close()
@@ -173,14 +203,22 @@ async def test_a_record_cut_short_anywhere_is_no_sandbox_and_leaves_nothing(home
         (place / "record.json").write_bytes(whole[:length])
         records, broken = Store(str(home.data)).load()
         assert (records, broken) == ([], [box.id]), length
+        (place / "record.json.new").write_bytes(whole)
+        (loaded,), broken = Store(str(home.data)).load()
+        assert (loaded.id, broken) == (box.id, []), length
+        (place / "record.json.new").unlink()
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         place.mkdir(exist_ok=True)
         (place / "upper").mkdir(exist_ok=True)
         (place / "record.json").write_bytes(whole[:length])
-        (place / "record.json.new").write_bytes(whole)  # a save that was killed before its rename
         engine = await again(home)
         assert engine.all() == [] and os.listdir(home.data / "sandboxes") == []
         await engine.close()
+    place.mkdir()
+    (place / "record.json.new").write_bytes(whole)  # the first save of all was killed before its rename
+    engine = await again(home)
+    assert engine.all() == [] and os.listdir(home.data / "sandboxes") == []
+    await engine.close()
 
 
 async def test_after_a_restart_of_the_host_each_says_how_it_ended_or_that_nobody_knows(

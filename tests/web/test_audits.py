@@ -15,9 +15,28 @@ async def test_a_drag_is_one_entry_with_the_last_value_of_each_limit(as_staff, w
     for pids in range(5, 25):
         await as_staff.patch("/containers/web-1/limits", {"pids": pids})
     await as_staff.patch("/containers/web-1/limits", {"memory": None})
-    while not (found := await details()):
-        await asyncio.sleep(0.05)
-    assert found == ["pids 24, memory none"]
+    await audits.settle()
+    assert await details() == ["pids 24, memory none"]
+
+
+async def test_an_entry_is_written_with_the_first_move_and_moves_along(as_staff, worker):
+    """Nothing waits for a slider to rest: a web process may be killed at any moment."""
+    worker.engine.add("web-1")
+    for pids in (9, 10):
+        await as_staff.patch("/containers/web-1/limits", {"pids": pids})
+        deadline = asyncio.get_running_loop().time() + 10
+        while await details() != [f"pids {pids}"]:
+            assert asyncio.get_running_loop().time() < deadline, await details()
+            await asyncio.sleep(0.005)
+
+
+async def test_after_a_rest_a_move_is_an_entry_of_its_own(as_staff, worker, monkeypatch):
+    worker.engine.add("web-1")
+    monkeypatch.setattr(audits, "SETTLED", 0.0)
+    for pids in (9, 10):
+        await as_staff.patch("/containers/web-1/limits", {"pids": pids})
+    await audits.settle()
+    assert await details() == ["pids 9", "pids 10"]
 
 
 async def test_what_waits_is_written_before_the_next_entry_of_anybody(as_staff, worker):

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 class RoutedCgroups:
     def __init__(self, mounts: Iterable[Mount], proc: str = "/proc") -> None:
-        self._proc = proc
+        self._proc, mounts = proc, tuple(mounts)
         self._routes: dict[str, Mount] = {}  # controller ("" is the v2 hierarchy itself) → where it is mounted
         for mount in mounts:
             wanted = V1_CONTROLLERS if mount.version == 1 else ("", *V2_CONTROLLERS)
@@ -57,6 +57,8 @@ class RoutedCgroups:
             limit: "blkio" if controller == "io" and "io" not in self._routes else controller
             for limit, controller in LIMIT_CONTROLLERS.items()
         }
+        known = {(mount.directory, mount.version) for mount in self._routes.values()}
+        self.elsewhere = tuple(one.directory for one in mounts if (one.directory, one.version) not in known)
         self._prepared: set[str] = set()
         self._facts: dict[str, tuple[float, dict[str, Any]]] = {}
 
@@ -78,6 +80,11 @@ class RoutedCgroups:
             if former != found[controller] and not os.path.isdir(found[controller]) and os.path.isdir(former):
                 found[controller] = former
         return found
+
+    def above(self) -> str | None:
+        """The group that ours are made below, "" for the root; None when that differs between the hierarchies."""
+        found = {mount.base.removeprefix(mount.directory) for mount in self._routes.values()}
+        return found.pop() if len(found) == 1 else None
 
     def paths_of(self, pid: int) -> dict[str, str]:
         """The groups that any process is in. Those in a hierarchy's root have that root as their directory."""

@@ -15,14 +15,13 @@ from .. import rootfs
 from .. import syscalls as sc
 from .task import View
 
-_AT_FDCWD = -100
 _COUNT = 65536  # ids of a sandbox
 
 
 def attach_shifted(path: str, base: int, seat: str) -> None:
     """``path`` at ``seat``, where the ids that are ``base`` and up on the disk are 0 and up."""
     os.makedirs(seat, exist_ok=True)
-    tree = sc.open_tree(_AT_FDCWD, path, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+    tree = sc.open_tree(sc.AT_FDCWD, path, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
     try:
         if base:
             namespace = _namespace(base)
@@ -30,7 +29,7 @@ def attach_shifted(path: str, base: int, seat: str) -> None:
                 sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_IDMAP, userns_fd=namespace)
             finally:
                 os.close(namespace)
-        sc.move_mount(tree, _AT_FDCWD, seat)
+        sc.move_mount(tree, sc.AT_FDCWD, seat)
     finally:
         os.close(tree)
 
@@ -47,7 +46,7 @@ def attach_view(view: View, scratch: str) -> str:
         "overlay", sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NODEV, source="terrarium", lowerdir=f"{scratch}/layer:{scratch}/image"
     )
     try:
-        sc.move_mount(mount, _AT_FDCWD, merged)
+        sc.move_mount(mount, sc.AT_FDCWD, merged)
     finally:
         os.close(mount)
     return merged

@@ -21,7 +21,9 @@ class Command(ServiceCommand):
         create.add_argument("name")
         create.add_argument("--engine", default="raw")
         create.add_argument("--subnet", default="", help="for example 10.20.0.0/24; chosen if left out")
-        create.add_argument("--subnet6", default="", help="for example fd12:3456:789a:1::/64")
+        create.add_argument(
+            "--subnet6", default="", help="for example fd12:3456:789a:1::/64; left out, it is chosen, and Docker's have none"
+        )
         create.add_argument("--internal", action="store_true", help="no way out of this host")
         create.add_argument("--together", action="store_true", help="its sandboxes reach each other")
         remove = actions.add_parser("remove", aliases=["rm"], help="remove a network that nobody uses")

@@ -160,6 +160,14 @@ class UpdateGroupLimits(Command, frozen=True):
     changes: LimitChanges
 
 
+class AddToGroup(Command, frozen=True):
+    """Put a running process of the host into the group's budget. The reply is the Group."""
+
+    name: str
+    pid: int
+    to: tuple[str, ...] = ("cgroup",)
+
+
 class ReadProcesses(Command, frozen=True):
     id: str
 
@@ -375,4 +383,5 @@ AnyCommand = (
     | GetNetwork | CreateNetwork | RemoveNetwork | TagImage | RemoveDockerImage | PruneImages | ConnectContainer
     | DisconnectContainer | ListVolumes | CreateVolume | RemoveVolume | PruneVolumes
     | PutBackLimits | AcceptLimits | ReadLimitEvents | ListGroups | GetGroup | CreateGroup | RemoveGroup | UpdateGroupLimits
+    | AddToGroup
 )  # fmt: skip

@@ -192,7 +192,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Several sandboxes that share one budget. ``created_at`` in Unix seconds."""
+    """Several containers that share one budget. ``created_at`` in Unix seconds."""
 
     name: str
     owner: str
@@ -200,6 +200,7 @@ class Group(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
     usage: GroupUsage
     limits: dict[str, LimitReading]
+    processes: tuple[int, ...] = ()  # of the host, that were put into it
 
 
 class ContainersChanged(msgspec.Struct, frozen=True):

@@ -56,14 +56,10 @@ export class LimitFields {
     this.group.value = group;
   }
 
-  engineChanged(engine) {
-    this.group.disabled = engine !== "raw"; // Docker's containers are in Docker's control groups
-  }
-
   read(body) {
     const set = ([, value]) => value != null && (typeof value !== "object" || Object.keys(value).length > 0);
     const plain = Object.entries(this.#values).map(([name, value]) => [name, value !== null && typeof value === "object" ? Object.fromEntries(Object.entries(value).filter(set)) : value]);
     body.limits = Object.fromEntries(plain.filter(set));
-    if (this.group.value && !this.group.disabled) body.group = this.group.value;
+    if (this.group.value) body.group = this.group.value;
   }
 }

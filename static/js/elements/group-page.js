@@ -1,4 +1,4 @@
-// The page of groups: sandboxes that share one budget, what they use together, and the budget's sliders.
+// The page of groups: containers that share one budget, what they use together, and the budget's sliders.
 
 import "./limit-list.js";
 import { containerUrl } from "../actions.js";
@@ -39,11 +39,12 @@ class GroupBox {
     setText(this.use.cpu, format.coresOf(rate, limit("cpu")));
     setText(this.use.memory, format.bytesOf(memory, limit("memory")));
     setText(this.use.pids, format.countOf(pids, limit("pids")));
-    const shape = JSON.stringify(group.members);
+    const shape = JSON.stringify([group.members, group.processes]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.members.replaceChildren(...group.members.map((one) => h("a", { href: containerUrl(one.id) }, one.name, one.state === "running" ? "" : ` (${one.state})`)));
-      if (!group.members.length) this.members.append(h("span", { class: "faint" }, "none yet: choose the group when you make a sandbox"));
+      if (group.processes.length) this.members.append(h("span", { class: "quiet" }, `processes of the host: ${group.processes.join(", ")}`));
+      else if (!group.members.length) this.members.append(h("span", { class: "faint" }, "none yet: choose the group when you make a sandbox"));
     }
     this.list?.take(group.limits);
     this.list?.showUse({ cpu: rate, memory, pids });
@@ -58,7 +59,7 @@ class GroupBox {
   }
 
   async #remove(gone) {
-    if (!(await ask(`Remove the group ${this.name}?`, [h("p", null, "Its limits go with it. A group with members stays.")], "Remove"))) return;
+    if (!(await ask(`Remove the group ${this.name}?`, [h("p", null, "Its limits go with it. A group with members stays; processes of the host that were put into it go back to the host.")], "Remove"))) return;
     try {
       await api.delete(`/groups/${encodeURIComponent(this.name)}`);
       toast(`The group ${this.name} was removed.`);

@@ -3,7 +3,9 @@
 import "./limit-list.js";
 import { perform } from "../actions.js";
 import { api } from "../api.js";
+import { setKeepLimits } from "../changes.js";
 import { errorState, h, icon, setAttribute, skeleton } from "../dom.js";
+import { toastError } from "../feedback.js";
 import { repeat } from "../lib/timing.js";
 import { choosePreset, savePreset } from "../presets.js";
 import { listen, store } from "../store.js";
@@ -49,11 +51,22 @@ class LimitsPanel extends HTMLElement {
 
   #tools() {
     this.freeze = h("button", { type: "button", role: "switch", class: "switch", title: "Its processes stand still and keep their memory", "data-testid": "freeze", on: { click: () => this.#toggleFreeze() } }, h("i", { "aria-hidden": "true" }), "Freeze");
+    this.keep = h("input", { type: "checkbox", "data-testid": "keep-limits", on: { change: () => this.#setKeep() } });
     this.group = h("p", { class: "hint", hidden: true, "data-testid": "limits-group" });
     return h("div", { class: "row wrap limit-tools" },
       h("button", { type: "button", class: "tiny", "data-testid": "apply-preset", "aria-haspopup": "menu", on: { click: (event) => this.#usePreset(event.currentTarget) } }, icon("sliders"), "Use a preset …"),
       h("button", { type: "button", class: "tiny", "data-testid": "save-preset", on: { click: () => savePreset(this.table, this.list.requested) } }, "Keep as a preset …"),
-      this.freeze, this.group);
+      this.freeze, this.keepLabel = h("label", { class: "row small", title: "Those that Docker's own record has no words for: disks, network rates, soft memory limits, and the absence of a limit" }, this.keep, "Come back after a restart"), this.group);
+  }
+
+  async #setKeep() {
+    const container = store.containers.get(this.container);
+    try {
+      await setKeepLimits(container, this.keep.checked);
+    } catch (error) {
+      this.keep.checked = container.keep_limits;
+      toastError(error);
+    }
   }
 
   async #usePreset(anchor) {
@@ -72,6 +85,9 @@ class LimitsPanel extends HTMLElement {
     if (!container) return;
     if (container.limits) this.list.take(container.limits);
     setAttribute(this.freeze, "aria-checked", String(container.state === "paused"));
+    this.keepLabel.hidden = container.engine === "raw"; // a sandbox's are in its description
+    if (document.activeElement !== this.keep) this.keep.checked = container.keep_limits;
+    this.keep.disabled = container.stale;
     this.freeze.disabled = !["running", "paused"].includes(container.state);
     const { group = "" } = container;
     this.group.hidden = !group;

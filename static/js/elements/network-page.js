@@ -120,16 +120,23 @@ class NetworkPage extends HTMLElement {
     const subnet6 = input("subnet6", "chosen for you", { "data-testid": "network-subnet6" });
     const nat = check("nat", "A way out of this host (NAT); without it an internal network", true);
     const isolated = check("isolated", "Keep its members apart: they don't reach each other", true);
-    const own = h("div", { class: "stack" }, field("IPv6 subnet", subnet6, "For example fd12:3456:789a:1::/64."), isolated.element);
-    engine.addEventListener("change", () => { own.hidden = engine.value !== "raw"; });
+    const sixHint = h("span", null);
+    const adapt = () => {
+      const raw = engine.value === "raw";
+      isolated.element.hidden = !raw;
+      subnet6.placeholder = raw ? "chosen for you" : "none";
+      setText(sixHint, raw ? "For example fd12:3456:789a:1::/64." : "For example fd12:3456:789a:1::/64. Whether IPv6 gets out of this host is up to the daemon (ip6tables).");
+    };
+    engine.addEventListener("change", adapt);
+    adapt();
     const send = () => {
-      const body = { engine: engine.value, name: name.value.trim(), subnet: subnet.value.trim(), nat: nat.box.checked };
-      return api.post("/networks", engine.value === "raw" ? { ...body, subnet6: subnet6.value.trim(), isolated: isolated.box.checked } : body);
+      const body = { engine: engine.value, name: name.value.trim(), subnet: subnet.value.trim(), subnet6: subnet6.value.trim(), nat: nat.box.checked };
+      return api.post("/networks", engine.value === "raw" ? { ...body, isolated: isolated.box.checked } : body);
     };
     const made = await formDialog({ title: "New network", agree: "Make it", testid: "network-dialog", send,
-      fields: [field("Name", name), field("Engine", engine), field("Subnet", subnet, "For example 10.20.0.0/24."), nat.element, own] });
+      fields: [field("Name", name), field("Engine", engine), field("Subnet", subnet, "For example 10.20.0.0/24."), field("IPv6 subnet", subnet6, sixHint), nat.element, isolated.element] });
     if (!made) return;
-    toast(`The network ${made.name} has ${made.subnet}.`);
+    toast(`The network ${made.name} has ${[made.subnet, made.subnet6].filter(Boolean).join(" and ")}.`);
     await this.refresh();
   }
 

@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from containers_app.engines.limit_readings import readings
 from containers_app.kernel.cgroups import files
 from containers_app.spec import LIMITS, NET_LIMITS
+from containers_app.worker.limit_watch import LimitWatch
 
 from .test_limits import HOG
 
@@ -80,3 +82,34 @@ def test_protected_memory_stays_when_its_neighbour_is_reclaimed(cgroups, group, 
         assert time.monotonic() < deadline, (held(plain), held(protected), files.read(top + "/memory.stat"))
         files.write(top + "/memory.high", str(files.size(top + "/memory.current") - 2 * MEGABYTE))
     assert held(protected) > before * 0.9
+
+
+OUTSIDE = {  # limit → what somebody writes into its file, and what it reads as then
+    "cpu": ("cpu.max", "10000 100000", 0.1), "cpu_weight": ("cpu.weight", "77", 77), "cpuset": ("cpuset.cpus", "1", "1"),
+    "memory": ("memory.max", "67108864", 64 * MEGABYTE), "memory_high": ("memory.high", "33554432", 32 * MEGABYTE),
+    "memory_low": ("memory.low", "4194304", 4 * MEGABYTE), "swap": ("memory.swap.max", "max", None),
+    "pids": ("pids.max", "10", 10),
+}  # fmt: skip
+
+
+async def test_each_limit_that_somebody_else_changes_is_seen_as_drift_and_put_back(cgroups, group):
+    limits = {
+        "cpu": 0.25, "cpu_weight": 350, "cpuset": "0", "memory": 128 * MEGABYTE, "memory_high": 96 * MEGABYTE,
+        "memory_low": 8 * MEGABYTE, "swap": 0, "pids": 20,
+    }  # fmt: skip
+    paths = cgroups.create(group, limits)
+    noticed: list[str] = []
+    watch = LimitWatch(cgroups, noticed.append)
+    watch.track("one", paths)
+    await watch.look()
+    assert not any(reading.drift for reading in readings(limits, paths, cgroups).values())
+    for name, (file, text, value) in OUTSIDE.items():
+        noticed.clear()
+        Path(paths[""], file).write_text(text)
+        await watch.look()
+        found = readings(limits, paths, cgroups)
+        assert (noticed, [one for one, reading in found.items() if reading.drift]) == (["one"], [name])
+        assert (found[name].requested, found[name].kernel) == (limits[name], value)
+        cgroups.update(paths, {name: limits[name]})
+        assert not any(reading.drift for reading in readings(limits, paths, cgroups).values())
+        await watch.look()
