@@ -35,7 +35,7 @@ class DockerGroups:
             )
         if (above := self._groups.above()) is None:
             raise Unsupported(
-                "systemd has delegated only some of this host's hierarchies of control groups, and Docker knows one parent for all.",
+                "systemd has delegated only some hierarchies of control groups here, and Docker knows one parent for all.",
                 hint=_HINT,
             )
         return {"CgroupParent": f"{above}/{self._groups.place(self._groups.get(group).name)}"}
