@@ -33,9 +33,12 @@ class DockerGroups:
                 f"This Docker daemon leaves control groups to {self.driver or 'others'}, where only slices can be parents.",
                 hint=f"{_HINT} A daemon with native.cgroupdriver=cgroupfs can be in groups.",
             )
-        if self._groups.delegated():
-            raise Unsupported("The groups of this panel lie in a unit of systemd's, where Docker puts no container.", hint=_HINT)
-        return {"CgroupParent": f"/{self._groups.place(self._groups.get(group).name)}"}
+        if (above := self._groups.above()) is None:
+            raise Unsupported(
+                "systemd has delegated only some hierarchies of control groups here, and Docker knows one parent for all.",
+                hint=_HINT,
+            )
+        return {"CgroupParent": f"{above}/{self._groups.place(self._groups.get(group).name)}"}
 
     def ensure(self, group: str) -> None:
         """Its control group is there, with its limits."""

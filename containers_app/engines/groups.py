@@ -94,14 +94,14 @@ class Groups:
         """All that may be there without belonging to a sandbox."""
         return {place for name in self._records for place in (self.place(name), f"{self.place(name)}/{PROCESSES}")}
 
-    def delegated(self) -> bool:
-        """Whether they lie in a unit of systemd's, so that their names are not their paths below the hierarchies' roots."""
-        return self._cgroups.paths(f"terrarium-{self._tag}") != self._cgroups.former_paths(f"terrarium-{self._tag}")
-
     def named_by(self, parent: str) -> str:
         """Docker's cgroup parent of a container → the group that it is in, "" for none."""
-        name = parent.strip("/").removeprefix(f"terrarium-{self._tag}/{PREFIX}")
-        return name if name in self._records else ""
+        above, _, name = parent.rstrip("/").rpartition(f"terrarium-{self._tag}/{PREFIX}")
+        return name if name in self._records and above.strip("/") == (self.above() or "").strip("/") else ""
+
+    def above(self) -> str | None:
+        """What Docker has to put before ``place``: the unit that systemd delegated to us. None: not in every hierarchy."""
+        return self._cgroups.above()
 
     def create(self, name: str, owner: str, limits: LimitChanges) -> GroupRecord:
         if name in self._records:
@@ -200,7 +200,7 @@ class Groups:
 def let_go(place: str, cgroups: Cgroups) -> None:
     """The host's processes that were put into the group go to the hierarchies' roots: where they came from may be gone."""
     roots = {name: path.removesuffix(f"/{place}") for name, path in cgroups.former_paths(place).items()}
-    inside = cgroups.paths(f"{place}/{PROCESSES}")
+    inside = cgroups.find(f"{place}/{PROCESSES}")
     while pids := cgroups.pids(inside):  # again: one may have forked meanwhile
         for pid in pids:
             for file in cgroups.procs_files(roots):

@@ -81,6 +81,11 @@ class RoutedCgroups:
                 found[controller] = former
         return found
 
+    def above(self) -> str | None:
+        """The group that ours are made below, "" for the root; None when that differs between the hierarchies."""
+        found = {mount.base.removeprefix(mount.directory) for mount in self._routes.values()}
+        return found.pop() if len(found) == 1 else None
+
     def paths_of(self, pid: int) -> dict[str, str]:
         """The groups that any process is in. Those in a hierarchy's root have that root as their directory."""
         data = files.read_all(f"{self._proc}/{pid}/cgroup")

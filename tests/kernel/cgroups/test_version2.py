@@ -206,7 +206,7 @@ def test_the_shell_commands_hand_the_controllers_down_first(tree):
 def test_in_a_unit_of_systemds_groups_lie_below_it_with_the_controllers_that_it_hands_down(tmp_path):
     tree = Tree(tmp_path, unit="terrarium-0123ab.scope")
     unit = tree.root / "terrarium-0123ab.scope"
-    assert set(tree.paths.values()) == {f"{unit}/terrarium-fake/one"}
+    assert set(tree.paths.values()) == {f"{unit}/terrarium-fake/one"} and tree.cgroups.above() == "/terrarium-0123ab.scope"
     assert tree.cgroups.describe("terrarium-fake/two", {})[:2] == [
         f"mkdir -p {unit}/terrarium-fake",
         f'echo "+cpuset +cpu +io +memory +pids" > {unit}/cgroup.subtree_control',
