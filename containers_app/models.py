@@ -84,47 +84,51 @@ class AuditEntry(models.Model):
         return f"{self.username} {self.action} {self.target}"
 
 
-class Template(models.Model):
+class Kept(models.Model):
+    """What is kept under a name, to be used again, in the field that ``content`` names. ``check_content`` raises InvalidInput."""
+
+    content = ""
+    name = models.SlugField(max_length=40, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        abstract = True
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def check_content(self) -> None:
+        raise NotImplementedError
+
+    def clean(self) -> None:
+        try:
+            self.check_content()
+        except InvalidInput as error:
+            raise ValidationError({self.content: f"{error.message} {error.hint}".strip()}) from None
+
+
+class Template(Kept):
     """What sandboxes are made from: the body of POST /api/v1/containers, without the name."""
 
-    name = models.SlugField(max_length=40, unique=True)
-    description = models.CharField(max_length=200, blank=True)
+    content = "spec"
     spec = models.JSONField(help_text='As for POST /api/v1/containers without "name", for example {"image": "busybox"}.')
 
-    class Meta:
-        ordering = ("name",)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        try:
-            if not isinstance(self.spec, dict) or "name" in self.spec:
-                raise InvalidInput('A template is a JSON object without "name".')
-            parse_container({**self.spec, "name": "from-a-template"})
-        except InvalidInput as error:
-            raise ValidationError({"spec": f"{error.message} {error.hint}".strip()}) from None
+    def check_content(self) -> None:
+        if not isinstance(self.spec, dict) or "name" in self.spec:
+            raise InvalidInput('A template is a JSON object without "name".')
+        parse_container({**self.spec, "name": "from-a-template"})
 
 
-class LimitPreset(models.Model):
+class LimitPreset(Kept):
     """Limits that are set together: the body of PATCH /api/v1/containers/ID/limits."""
 
-    name = models.SlugField(max_length=40, unique=True)
-    description = models.CharField(max_length=200, blank=True)
+    content = "limits"
     limits = models.JSONField(help_text='Names and values, for example {"cpu": 0.5, "memory": "64M"}; null clears a limit.')
 
-    class Meta:
-        ordering = ("name",)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        try:
-            if not parse_limits(self.limits):
-                raise InvalidInput("A preset sets one limit at least.")
-        except InvalidInput as error:
-            raise ValidationError({"limits": f"{error.message} {error.hint}".strip()}) from None
+    def check_content(self) -> None:
+        if not parse_limits(self.limits):
+            raise InvalidInput("A preset sets one limit at least.")
 
 
 class ListedContainer(models.Model):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db import models
 
 from . import audits, database, services
 from .errors import Conflict, InvalidInput, NotFound, TerrariumError
-from .models import LimitPreset, Template
+from .models import Kept, LimitPreset, Template
 from .spec import parse_container, parse_limits
 from .visitors import Visitor
 
@@ -48,61 +48,55 @@ class PresetView(msgspec.Struct, frozen=True):
 # ── kept ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def list_templates(visitor: Visitor) -> list[TemplateView]:
-    rows = await database.run(lambda: list(Template.objects.all()))
-    return [TemplateView(row.name, row.description, row.spec) for row in rows]
+@dataclass(frozen=True)
+class Kind:
+    """Templates or presets: where they are kept and how one is shown; ``view`` takes name, description and content."""
+
+    word: str
+    model: type[Kept]
+    view: type[TemplateView] | type[PresetView]
+
+    def show(self, row: Kept) -> TemplateView | PresetView:
+        return self.view(row.name, row.description, getattr(row, row.content))
 
 
-async def list_presets(visitor: Visitor) -> list[PresetView]:
-    rows = await database.run(lambda: list(LimitPreset.objects.all()))
-    return [PresetView(row.name, row.description, row.limits) for row in rows]
+TEMPLATES = Kind("template", Template, TemplateView)
+PRESETS = Kind("preset", LimitPreset, PresetView)
 
 
-async def save_template(visitor: Visitor, name: str, description: str, spec: dict[str, Any]) -> TemplateView:
-    services.staff_only(visitor, "Keeping templates")
-    await database.run(_add, Template(name=name, description=description, spec=spec))
-    await audits.audit(visitor, "save template", name)
-    return TemplateView(name, description, spec)
+async def list_kept(visitor: Visitor, kind: Kind) -> list[Any]:
+    return [kind.show(row) for row in await database.run(lambda: list(kind.model._default_manager.all()))]
 
 
-async def save_preset(visitor: Visitor, name: str, description: str, limits: dict[str, Any]) -> PresetView:
-    services.staff_only(visitor, "Keeping presets")
-    await database.run(_add, LimitPreset(name=name, description=description, limits=limits))
-    await audits.audit(visitor, "save preset", name)
-    return PresetView(name, description, limits)
+async def keep(visitor: Visitor, kind: Kind, name: str, description: str, content: dict[str, Any]) -> TemplateView | PresetView:
+    services.staff_only(visitor, f"Keeping {kind.word}s")
+    row = kind.model(name=name, description=description, **{kind.model.content: content})
+    await database.run(_add, row)
+    await audits.audit(visitor, f"save {kind.word}", name)
+    return kind.show(row)
 
 
-async def remove_template(visitor: Visitor, name: str) -> None:
-    services.staff_only(visitor, "Removing templates")
-    await database.run(_remove, Template, name)
-    await audits.audit(visitor, "remove template", name)
+async def remove_kept(visitor: Visitor, kind: Kind, name: str) -> None:
+    services.staff_only(visitor, f"Removing {kind.word}s")
+    await database.run(lambda: _get(kind.model, name).delete())
+    await audits.audit(visitor, f"remove {kind.word}", name)
 
 
-async def remove_preset(visitor: Visitor, name: str) -> None:
-    services.staff_only(visitor, "Removing presets")
-    await database.run(_remove, LimitPreset, name)
-    await audits.audit(visitor, "remove preset", name)
-
-
-def _add(row: models.Model) -> None:
+def _add(row: Kept) -> None:
     try:
         row.full_clean(validate_unique=False)
     except ValidationError as error:
         field, sentences = next(iter(error.message_dict.items()))
         raise InvalidInput(f"{field}: {sentences[0]}") from None
-    if type(row).objects.filter(name=row.name).exists():  # type: ignore[attr-defined]  # of both kinds
-        raise Conflict(f"There is one called “{row.name}” already.", hint="Remove it first.", code="name_taken")  # type: ignore[attr-defined]
+    if type(row)._default_manager.filter(name=row.name).exists():
+        raise Conflict(f"There is one called “{row.name}” already.", hint="Remove it first.", code="name_taken")
     row.save()
 
 
-def _remove(kind: Any, name: str) -> None:
-    _get(kind, name).delete()
-
-
-def _get(kind: Any, name: str) -> Any:
-    row = kind.objects.filter(name=name).first()
+def _get(model: type[Kept], name: str) -> Any:
+    row = model._default_manager.filter(name=name).first()
     if row is None:
-        raise NotFound(f"There is no {kind._meta.verbose_name} of that name.", hint="The list shows what there is.")
+        raise NotFound(f"There is no {model._meta.verbose_name} of that name.", hint="The list shows what there is.")
     return row
 
 

@@ -96,17 +96,19 @@ class StaffPage(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     has_delete_permission = has_view_permission
 
 
-@admin.register(Template)
-class TemplateAdmin(StaffPage):
-    list_display = ("name", "description")
+class KeptAdmin(StaffPage):
+    list_display: tuple[str, ...] = ("name", "description")
     search_fields = ("name", "description")
+
+
+@admin.register(Template)
+class TemplateAdmin(KeptAdmin):
     actions = (ConfirmedAction("create_containers", "Create containers from the selected templates", _create, CreateForm),)
 
 
 @admin.register(LimitPreset)
-class LimitPresetAdmin(StaffPage):
-    list_display = ("name", "description", "limits")
-    search_fields = ("name", "description")
+class LimitPresetAdmin(KeptAdmin):
+    list_display = (*KeptAdmin.list_display, "limits")
 
 
 @admin.register(ListedContainer)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import template_services
-from ..template_services import Outcome, PresetView, TemplateView
+from ..template_services import PRESETS, TEMPLATES, Outcome, PresetView, TemplateView, keep, list_kept, remove_kept
 from . import shapes
 from .route import Call, Route
 
@@ -51,16 +51,16 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 async def list_templates(call: Call) -> object:
-    return Templates(await template_services.list_templates(call.visitor))
+    return Templates(await list_kept(call.visitor, TEMPLATES))
 
 
 async def save_template(call: Call) -> object:
     body: TemplateBody = call.body
-    return await template_services.save_template(call.visitor, body.name, body.description, body.spec)
+    return await keep(call.visitor, TEMPLATES, body.name, body.description, body.spec)
 
 
 async def remove_template(call: Call) -> object:
-    return await template_services.remove_template(call.visitor, call.path["name"])
+    return await remove_kept(call.visitor, TEMPLATES, call.path["name"])
 
 
 async def create_from_template(call: Call) -> object:
@@ -69,16 +69,16 @@ async def create_from_template(call: Call) -> object:
 
 
 async def list_presets(call: Call) -> object:
-    return Presets(await template_services.list_presets(call.visitor))
+    return Presets(await list_kept(call.visitor, PRESETS))
 
 
 async def save_preset(call: Call) -> object:
     body: PresetBody = call.body
-    return await template_services.save_preset(call.visitor, body.name, body.description, body.limits)
+    return await keep(call.visitor, PRESETS, body.name, body.description, body.limits)
 
 
 async def remove_preset(call: Call) -> object:
-    return await template_services.remove_preset(call.visitor, call.path["name"])
+    return await remove_kept(call.visitor, PRESETS, call.path["name"])
 
 
 async def apply_preset(call: Call) -> object:

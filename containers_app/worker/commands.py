@@ -18,11 +18,10 @@ import msgspec
 
 from .. import spec as specs
 from ..engines import policy as policies
-from ..engines.base import Container, Engine, Listing, LogText, Terminal
+from ..engines.base import Container, Engine, Terminal
 from ..engines.groups import Groups
 from ..engines.policy import Policy
 from ..errors import Conflict, InvalidInput, NotFound
-from ..kernel import mountinfo
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec
 from . import (
@@ -30,28 +29,21 @@ from . import (
     docker_commands,
     group_commands,
     image_commands,
-    inspection,
     limit_commands,
-    metrics,
     neighbours,
     network_commands,
     protocol,
+    reading_commands,
 )
 from .history import History
 from .jobs import Jobs
 from .live import Live
-from .protocol import Stats, TerminalOpened
+from .protocol import TerminalOpened
 from .registry import Registry
 from .server import WithDescriptor
 
 MAX_TIMEOUT = 3600.0  # seconds
-MAX_LOG_LINES = 100_000
-MAX_LOG_TEXT = 8 << 20  # characters
-MAX_MOUNTS = 4096  # that are told; a mount namespace may have fs.mount-max of them
 MAX_TERMINALS = 1024  # open ones that need the worker to be resized
-RATE_WAIT = 0.2  # seconds between the two samples that a rate needs when nobody watches
-
-UNKNOWN = Stats(*[None] * len(Stats.__struct_fields__))
 
 
 @dataclass
@@ -118,6 +110,12 @@ async def create_container(worker: Worker, command: protocol.CreateContainer) ->
     worker.registry.changed(container.id)
     worker.registry.publish()
     return engine.get(container.id)
+
+
+async def preview_commands(worker: Worker, command: protocol.PreviewCommands) -> object:
+    spec = _resolved(worker, checked_spec(command.spec))
+    policies.check_spec(worker.policy, spec)
+    return worker.registry.engine(spec.engine).preview(spec)
 
 
 def checked_spec(spec: ContainerSpec) -> ContainerSpec:
@@ -253,102 +251,7 @@ async def resize_terminal(worker: Worker, command: protocol.ResizeTerminal) -> N
     await terminal.resize(command.rows, command.columns)
 
 
-# ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def read_processes(worker: Worker, command: protocol.ReadProcesses) -> object:
-    container = _engine(worker, command.id).get(command.id)
-    return await asyncio.to_thread(inspection.processes, container, worker.cgroups)
-
-
-async def read_namespaces(worker: Worker, command: protocol.ReadNamespaces) -> object:
-    container = _engine(worker, command.id).get(command.id)
-    return await asyncio.to_thread(inspection.namespaces, container, worker.registry.all())
-
-
-async def read_mounts(worker: Worker, command: protocol.ReadMounts) -> object:
-    container = _engine(worker, command.id).get(command.id)
-    return (await asyncio.to_thread(mountinfo.mounts, container.pid))[:MAX_MOUNTS] if container.pid else []
-
-
-async def read_graph(worker: Worker, _: protocol.ReadGraph) -> object:
-    return await asyncio.to_thread(inspection.graph, worker.registry.all(), worker.cgroups)
-
-
-async def read_host(worker: Worker, _: protocol.ReadHost) -> object:
-    return await asyncio.to_thread(inspection.host, worker.node, worker.registry.statuses(), worker.cgroups)
-
-
-async def read_stats(worker: Worker, command: protocol.ReadStats) -> Stats:
-    """All unknown when it does not run."""
-    container = _engine(worker, command.id).get(command.id)
-    frame = worker.live.latest
-    if frame is None:
-        worker.registry.publish()
-        worker.history.sample()
-        await asyncio.sleep(RATE_WAIT)
-        frame = worker.live.latest or worker.history.sample()
-    return frame.rows.get(container.id, UNKNOWN)
-
-
-async def read_history(worker: Worker, command: protocol.ReadHistory) -> protocol.History:
-    """Empty when it has not run since this worker began."""
-    if not (math.isfinite(command.seconds) and command.seconds >= 1):
-        raise InvalidInput("seconds is a number from 1 on.")
-    return worker.history.read(_engine(worker, command.id).get(command.id).id, command.seconds)
-
-
-async def read_metrics(worker: Worker, _: protocol.ReadMetrics) -> protocol.Metrics:
-    return await asyncio.to_thread(metrics.read, worker.registry.all(), worker.cgroups)
-
-
-async def read_logs(worker: Worker, command: protocol.ReadLogs) -> LogText:
-    query = command.query
-    if not (math.isfinite(query.since) and query.since >= 0):
-        raise InvalidInput("since is a time in Unix seconds.")
-    query = msgspec.structs.replace(query, tail=min(max(query.tail, 0), MAX_LOG_LINES))
-    read = await _engine(worker, command.id).logs(command.id, query)
-    return LogText(read.text[-MAX_LOG_TEXT:], read.next)
-
-
-async def read_commands(worker: Worker, command: protocol.ReadCommands) -> object:
-    return _engine(worker, command.id).commands(command.id)
-
-
-async def preview_commands(worker: Worker, command: protocol.PreviewCommands) -> object:
-    spec = _resolved(worker, checked_spec(command.spec))
-    policies.check_spec(worker.policy, spec)
-    return worker.registry.engine(spec.engine).preview(spec)
-
-
-async def read_security(worker: Worker, command: protocol.ReadSecurity) -> object:
-    return _engine(worker, command.id).security(command.id)
-
-
-async def list_images(worker: Worker, _: protocol.ListImages) -> object:
-    return await _of_all(worker, lambda engine: engine.images())
-
-
-async def list_networks(worker: Worker, _: protocol.ListNetworks) -> object:
-    return await _of_all(worker, lambda engine: engine.networks())
-
-
-async def list_events(worker: Worker, command: protocol.ListEvents) -> object:
-    return worker.registry.events.after(command.after, min(max(command.limit, 0), 2000))
-
-
 # ── shared ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _of_all(worker: Worker, listing: Callable[[Engine], Listing]) -> list[Any]:
-    """One engine after the other, each item with its engine's name; those not available have nothing to show."""
-    found: list[Any] = []
-    for status in worker.registry.statuses():
-        if status.available:
-            items = listing(worker.registry.engine(status.name))
-            items = await items if isinstance(items, Awaitable) else items
-            found += [{"engine": status.name} | msgspec.to_builtins(item) for item in items]
-    return found
 
 
 def _engine(worker: Worker, container_id: str) -> Engine:
@@ -385,6 +288,7 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.ListContainers: list_containers,
     protocol.GetContainer: get_container,
     protocol.CreateContainer: create_container,
+    protocol.PreviewCommands: preview_commands,
     protocol.StartContainer: start_container,
     protocol.StopContainer: stop_container,
     protocol.KillContainer: kill_container,
@@ -399,22 +303,8 @@ HANDLERS: dict[type[protocol.Command], Handler] = {
     protocol.ResizeTerminal: resize_terminal,
     **limit_commands.HANDLERS,
     **group_commands.HANDLERS,
-    protocol.ReadProcesses: read_processes,
-    protocol.ReadNamespaces: read_namespaces,
-    protocol.ReadMounts: read_mounts,
-    protocol.ReadGraph: read_graph,
-    protocol.ReadStats: read_stats,
-    protocol.ReadHistory: read_history,
-    protocol.ReadMetrics: read_metrics,
-    protocol.ReadLogs: read_logs,
-    protocol.ReadCommands: read_commands,
-    protocol.ReadSecurity: read_security,
-    protocol.PreviewCommands: preview_commands,
-    protocol.ReadHost: read_host,
-    protocol.ListImages: list_images,
-    protocol.ListNetworks: list_networks,
-    protocol.ListEvents: list_events,
     **image_commands.HANDLERS,
     **neighbours.HANDLERS,
     **network_commands.HANDLERS,
+    **reading_commands.HANDLERS,
 }
