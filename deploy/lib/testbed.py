@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import install, preflight
@@ -37,9 +38,10 @@ _FILES = {
 }
 
 
-def missing_packages() -> list[str]:
+def missing_packages(more: Mapping[str, str] = {}) -> list[str]:  # noqa: B006  never changed
+    """``more``: further programs → their packages."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [package for program, package in _PROGRAMS.items() if shutil.which(program, path=path) is None]
+    missing = [package for program, package in {**_PROGRAMS, **more}.items() if shutil.which(program, path=path) is None]
     missing += [package for file, package in _FILES.items() if not os.path.exists(file)]
     busybox = Path("/bin/busybox")
     if not busybox.exists() or not install.is_static(busybox):
