@@ -38,7 +38,7 @@ _FILES = {
 }
 
 
-def missing_packages(more: Mapping[str, str] = {}) -> list[str]:  # noqa: B006  never changed
+def missing_packages(more: Mapping[str, str] = {}) -> list[str]:
     """``more``: further programs → their packages."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [package for program, package in {**_PROGRAMS, **more}.items() if shutil.which(program, path=path) is None]
