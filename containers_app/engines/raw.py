@@ -87,7 +87,8 @@ class RawEngine(Actions):
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._store.remove(name)  # what it had of control groups goes below: no record claims it
-        wanted = {self._runner.group_of(record) for record in records} | self.groups.places()
+        # One that is ready has none: a launch makes them before the record says so.
+        wanted = {self._runner.group_of(record) for record in records if record.phase != "ready"} | self.groups.places()
         there = group_names(self._cgroups, self._tag)
         for group in sorted(there - wanted - dockers(there)):
             self._runner.release(self._cgroups.find(group))

@@ -87,6 +87,17 @@ def test_a_slider_moves_the_kernels_file_and_undo_moves_it_back(page: Page, api:
     assert file.read_text() == before
 
 
+def test_of_one_that_does_not_run_the_kernel_has_no_word(page: Page, api: httpx.Client, box: Json) -> None:
+    open_limits(page, box)
+    kernel, effective = page.get_by_test_id("limit-memory-kernel"), page.get_by_test_id("limit-memory-effective")
+    expect(kernel).not_to_have_text("not running")
+    assert api.post(f"containers/{box['id']}/stop", json={"timeout": 0}).status_code == 200
+    expect(kernel).to_have_text("not running")
+    expect(effective).to_have_text("not running")
+    assert api.post(f"containers/{box['id']}/start").status_code == 200
+    expect(kernel).not_to_have_text("not running")
+
+
 def test_the_cpus_are_a_list(page: Page, box: Json) -> None:
     open_limits(page, box)
     page.get_by_test_id("limit-cpuset").fill("0")

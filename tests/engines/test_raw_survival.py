@@ -258,3 +258,19 @@ async def test_after_a_restart_of_the_host_each_says_how_it_ended_or_that_nobody
     for box in (running, paused, ended, never):
         await second.remove(box.id, force=True)
     await second.close()
+
+
+async def test_a_worker_killed_before_a_start_was_written_leaves_no_control_group(home: Home) -> None:
+    """The groups of a launch are made before the record says "starting"."""
+    first = await again(home)
+    box = await first.create(spec(), "")
+    await first.stop(box.id, 0)
+    await first.close()
+    groups = cgroups.choose()
+    paths = groups.create(f"terrarium-{home.tag}/{box.id}", {})
+    second = await again(home)
+    assert not [path for path in paths.values() if os.path.exists(path)]
+    await second.start(box.id)
+    assert second.get(box.id).state == "running"
+    await second.remove(box.id, force=True)
+    await second.close()

@@ -17,6 +17,7 @@ class LimitList extends HTMLElement {
   #rows = new Map(); // limit → {row, place: where its sliders are, aside: where those of other devices are}
   #wanted = {};
   #sending = false;
+  standing = true; // whether there is a control group, of which the kernel can tell
   #apply = throttle(() => this.#flush(), APPLY_EVERY);
 
   /** path of the limits in the API; settle(how, name, reading) → the readings after a drift was put back or accepted */
@@ -88,7 +89,7 @@ class LimitList extends HTMLElement {
     this.readings = readings;
     this.#rebuild(readings);
     for (const [name, reading] of Object.entries(readings)) {
-      for (const slider of this.#sliders.get(name) ?? []) slider.show(readingOf(reading, slider.dial.part), { moving: this.#sending || name in this.#wanted });
+      for (const slider of this.#sliders.get(name) ?? []) slider.show(readingOf(reading, slider.dial.part), { moving: this.#sending || name in this.#wanted, standing: this.standing });
     }
   }
 

@@ -91,10 +91,13 @@ class LimitSlider extends HTMLElement {
     this.#moved = -Infinity;
   }
 
-  /** moving: the reader is ahead of this answer, so the thumb stays where they hold it */
-  show(reading, { moving = false } = {}) {
+  /** moving: the reader is ahead of this answer, so the thumb stays where they hold it; standing: there is a control group */
+  show(reading, { moving = false, standing = true } = {}) {
     this.#reading = reading ?? null;
-    const words = (name) => (name === "requested" && reading[name] == null ? "nothing" : limitWords(this.dial, reading[name]));
+    const words = (name) => {
+      if (name === "requested") return reading[name] == null ? "nothing" : limitWords(this.dial, reading[name]);
+      return standing ? limitWords(this.dial, reading[name]) : "not running";
+    };
     for (const [name, element] of Object.entries(this.values)) setText(element, reading ? words(name) : "–");
     const locked = reading ? reading.locked : "This host or engine does not offer it.";
     setAttribute(this, "data-locked", locked ? "true" : null);

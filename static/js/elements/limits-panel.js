@@ -83,12 +83,13 @@ class LimitsPanel extends HTMLElement {
   #drawContainer() {
     const container = store.containers.get(this.container);
     if (!container) return;
-    if (container.limits) this.list.take(container.limits);
+    this.list.standing = ["running", "paused"].includes(container.state);
+    this.list.take(container.limits ?? this.list.readings);
     setAttribute(this.freeze, "aria-checked", String(container.state === "paused"));
     this.keepLabel.hidden = container.engine === "raw"; // a sandbox's are in its description
     if (document.activeElement !== this.keep) this.keep.checked = container.keep_limits;
     this.keep.disabled = container.stale;
-    this.freeze.disabled = !["running", "paused"].includes(container.state);
+    this.freeze.disabled = !this.list.standing;
     const { group = "" } = container;
     this.group.hidden = !group;
     if (this.group.dataset.group === group) return;
