@@ -27,7 +27,8 @@ NLMSG_ERROR, NLMSG_DONE, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 3, 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 5, 10, 18, 19
-IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
+IFLA_AF_SPEC, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 31, 32
+IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BR_MCAST_SNOOPING, IFLA_BRPORT_ISOLATED, VETH_INFO_PEER = 23, 33, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST = 1, 2, 3, 4
@@ -35,6 +36,7 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RTN_LOCAL = 254, 4, 1, 2
 NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 IFF_UP = 1
+HAS_IPV6 = os.path.isdir("/proc/sys/net/ipv6")
 IFA_F_NODAD = 0x02  # usable at once: nobody else can have the address
 
 _LINK, _ADDRESS, _ROUTE = "=BxHiII", "=BBBBi", "=BBBBBBBBI"  # ifinfomsg, ifaddrmsg, rtmsg
@@ -65,8 +67,8 @@ def new_veth(name: str, bridge: int, peer: str, peer_mac: str, isolated: bool = 
     """``name`` on the bridge with index ``bridge``, its port isolated or not, then up; the peer lands in a pid's namespace.
 
     Returns the request and the offset of the pid's four bytes (native order), which are zero until patched. The kernel
-    takes a port's options only once the port is there, so the request is two messages in one buffer; ``send`` asks
-    for the second only if the first was accepted, and no frame passes before the port is isolated and up.
+    takes a port's options only once the port is there, so the request is several messages in one buffer; ``send`` asks
+    for each only if the one before was accepted, and no frame passes before the port is isolated and up.
     The peer's index is the kernel's choice: index 2 is taken where tunnel modules put their devices in each namespace.
     One queue each way: a queue per CPU doubles the cost and a sandbox does not need it.
     """
@@ -77,9 +79,20 @@ def new_veth(name: str, bridge: int, peer: str, peer_mac: str, isolated: bool = 
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, inside)))
     body = struct.pack(_LINK, 0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + number(IFLA_MASTER, bridge) + queues + info
     create = request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
-    return create + (isolate_port(name) if isolated else link_up(name)), len(
-        create
-    ) - 4  # the pid is the last attribute of the last nest
+    then = no_address(name) + (isolate_port(name) if isolated else link_up(name))
+    return create + then, len(create) - 4  # the pid is the last attribute of the last nest
+
+
+def no_address(name: str) -> bytes:
+    """Before it is up: the kernel gives it no IPv6 address of its own making (addrgenmode none of ip-link(8)), where it has IPv6.
+
+    It needs none, and each that comes or goes makes a browser on this machine break off what it is fetching.
+    """
+    if not HAS_IPV6:
+        return b""
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+    spec = nested(IFLA_AF_SPEC, nested(socket.AF_INET6, mode))
+    return request(RTM_NEWLINK, 0, struct.pack(_LINK, 0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + spec)
 
 
 def isolate_port(name: str) -> bytes:

@@ -192,9 +192,11 @@ def describe_link(attachment: Attachment) -> list[str]:
     """The shell commands of ``link_message``; $PID is the sandbox's first process."""
     queues = "numtxqueues 1 numrxqueues 1"
     peer = f"peer name {LINK_INSIDE} address {attachment.mac} {queues} netns $PID"
+    quiet = [f"ip link set {attachment.link} addrgenmode none"] if netlink.HAS_IPV6 else []
     isolate = [f"bridge link set dev {attachment.link} isolated on"] if attachment.isolated else []
     return [
         f"ip link add {attachment.link} {queues} master {attachment.bridge} type veth {peer}",
+        *quiet,
         *isolate,
         f"ip link set {attachment.link} up",
     ]

@@ -166,7 +166,7 @@ def _set_out(ifb: str, index: int, rate: int | None) -> None:
     try:
         out = socket.if_nametoindex(ifb)
         _set_bucket(out, rate)
-        netlink.send([netlink.link_up(ifb)])
+        netlink.send([netlink.no_address(ifb), netlink.link_up(ifb)])
         if not _has_ingress(index):
             body = struct.pack(_TCMSG, 0, index, INGRESS_HANDLE, TC_H_INGRESS, 0) + text(TCA_KIND, "ingress")
             netlink.send([request(RTM_NEWQDISC, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body)])

@@ -65,6 +65,14 @@ async def test_a_sandbox_has_both_families_and_pings_its_gateway_by_each(raw):
     assert "fe80" not in shown and "tentative" not in shown
 
 
+async def test_the_hosts_ends_have_no_address(raw, home):
+    """Each that came or went would make a browser on this machine break off what it is fetching."""
+    await raw.create(spec(command=["sleep", "100"], limits={"net_out": RATE}), "")
+    shown = run("ip", "-br", "address", "show").stdout.splitlines()
+    ends = [line.split() for line in shown if line.startswith(f"tr{home.tag}-")]
+    assert len(ends) >= 2 and [words[2:] for words in ends] == [[]] * len(ends)
+
+
 async def test_a_published_port_is_answered_on_every_address_until_the_sandbox_stops(raw):
     box = await raw.create(spec(command=ECHO, ports=[{"container_port": 7000}]), "")
     port = box.ports[0].host_port

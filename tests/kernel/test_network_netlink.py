@@ -35,12 +35,13 @@ def test_the_pids_place_is_where_the_message_says(host):
     message, offset = netlink.new_veth("trx-1", 7, "eth0", "02:74:0a:00:00:05")
     patched = bytearray(message)
     struct.pack_into("=I", patched, offset, 4321)
-    create, isolate = netlink.split(bytes(patched))
+    create, quiet, isolate = netlink.split(bytes(patched))
     link = decode(ifinfmsg, create)
     assert (link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MASTER")) == ("trx-1", 7)
     peer = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "VETH_INFO_PEER")
     assert peer.get_attr("IFLA_NET_NS_PID") == 4321
     assert (peer.get_attr("IFLA_IFNAME"), peer.get_attr("IFLA_ADDRESS")) == ("eth0", "02:74:0a:00:00:05")
+    assert decode(ifinfmsg, quiet).get_nested("IFLA_AF_SPEC", "AF_INET6").get_attr("IFLA_INET6_ADDR_GEN_MODE") == 1
     port = decode(ifinfmsg, isolate).get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
     assert port.get_attr("IFLA_BRPORT_ISOLATED") == 1
 
