@@ -200,7 +200,7 @@ def test_a_docker_container_is_connected_to_a_network(page: Page, api: httpx.Cli
         assert "page-net" in api.get("containers/page-web").json()["networks"]
         joined.get_by_test_id("disconnect").click()
         expect(joined).to_have_count(0)
-        expect(page.get_by_test_id("container-health")).to_have_text("healthy", timeout=15_000)
+        expect(page.get_by_test_id("container-health")).to_have_text("healthy", timeout=60_000)
         page.goto("/containers/")
         mark = page.locator('[data-testid=container-row][data-name="page-web"] [data-mark="health-healthy"]')
         expect(mark).to_be_visible()

@@ -66,6 +66,7 @@ def test_an_image_and_a_container_of_docker_become_sandbox_images(stranger: Page
         page.get_by_test_id("menu-import").click()
         expect(page.get_by_test_id("ask-text")).to_have_value("donor")
         page.get_by_test_id("ask-send").click()
+        expect(page.get_by_test_id("ask-send")).to_have_count(0)  # it is under way: who leaves before takes it along
         page.goto("/images/")
         row = page.locator('[data-testid=image-row][data-name="donor"]')
         expect(row).to_be_visible(timeout=60_000)

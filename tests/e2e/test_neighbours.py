@@ -70,8 +70,8 @@ def test_a_toolbox(page: Page, api: httpx.Client, web: Json) -> None:
 
 
 def terminals(page: Page) -> set[str]:
-    """The sessions of the one who is logged in."""
-    return {one["session"] for one in page.request.get("/api/v1/terminals").json()["items"]}
+    """The living sessions of the one who is logged in."""
+    return {one["session"] for one in page.request.get("/api/v1/terminals").json()["items"] if one["alive"]}
 
 
 @pytest.fixture

@@ -69,8 +69,16 @@ async def test_a_working_directory_that_becomes_a_descriptor_later_is_refused_to
     root = Path(f"/proc/{raw.get(box.id).pid}/root")
     for fd in range(3, 32):
         (root / "next").touch()
-        await until(lambda fd=fd: os.path.islink(root / "work") and os.readlink(root / "work") == f"/proc/self/fd/{fd}")
+        await until(lambda fd=fd: link_of(root / "work") == f"/proc/self/fd/{fd}")
         with pytest.raises(errors.KernelRefused):
             await raw.execute(box.id, ("pwd",), 5)
         with pytest.raises(errors.KernelRefused):
             await raw.open_terminal(box.id, ("pwd",), 24, 80)
+
+
+def link_of(path: Path) -> str:
+    """ "" while it is being swapped."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
