@@ -107,7 +107,7 @@ def wait(guest: subprocess.Popen[bytes]) -> int:
 
 
 if __name__ == "__main__":
-    os.nice(15)  # what else runs meanwhile comes first
+    os.nice(5)  # what else runs meanwhile comes first
     try:
         sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
     except kernel.NoKernel as error:
