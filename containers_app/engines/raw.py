@@ -227,7 +227,7 @@ class RawEngine(Actions):
         return spec
 
     def _saved(self) -> None:
-        """All that is saved in a while goes to the disk together: meanwhile nobody else's files get there."""
+        """All that is saved within a second goes to the disk together: whoever writes files waits while it does."""
         if self._syncing is None:
             self._syncing = asyncio.get_running_loop().call_later(SYNC_AFTER, lambda: self._runner.spawn(self._sync()))
 

@@ -117,11 +117,14 @@ class Wire:
             except Exception:  # whatever it is: somebody waits for the end of this sandbox
                 log.exception("the rules of the ports of %s", record.spec.name)
         try:
-            # A launch that failed noted no number. Its link may still be dying with its namespace, or have gone already.
-            if index := record.link_index or shaping.link_index(record.attachment.link):
+            index = record.link_index
+            if not index and self.shape_of(record) is not None:  # its launch failed
+                # The link may still be dying with its namespace, or have gone already.
+                index = shaping.link_index(record.attachment.link)
+                if not index:
+                    shaping.forget_orphans(self._tag, subnets.read_links())
+            if index:
                 shaping.forget(self._tag, index)
-            elif self.shape_of(record) is not None:
-                shaping.forget_orphans(self._tag, subnets.read_links())
         except OSError:  # it goes at the next start
             log.exception("the ifb of %s", record.spec.name)
         record.link_index = 0

@@ -117,7 +117,9 @@ def describe(tag: str, link: str, rates: Mapping[str, int]) -> list[str]:
     if rate := rates.get("net_out"):
         ifb = f"{_prefix(tag)}$(cat /sys/class/net/{link}/ifindex)"
         lines += [
-            f"ip link add {ifb} type ifb && ip link set {ifb} up",
+            f"ip link add {ifb} type ifb",
+            *([f"ip link set {ifb} addrgenmode none"] if netlink.HAS_IPV6 else []),
+            f"ip link set {ifb} up",
             _shown(ifb, rate),
             f"tc qdisc add dev {link} ingress",
             f"tc filter add dev {link} parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev {ifb}",
