@@ -115,9 +115,9 @@ def home() -> Iterator[Home]:
         yield found
 
 
-@pytest.fixture
-async def raw(home: Home) -> AsyncIterator[RawEngine]:
-    engine = home.engine()
+@contextlib.asynccontextmanager
+async def in_use(engine: RawEngine, home: Home) -> AsyncIterator[RawEngine]:
+    """Opened; what was made with it goes when it is closed."""
     await engine.open(home.changes.append)
     try:
         yield engine
@@ -125,6 +125,12 @@ async def raw(home: Home) -> AsyncIterator[RawEngine]:
         for container in engine.all():
             await engine.remove(container.id, force=True)
         await engine.close()
+
+
+@pytest.fixture
+async def raw(home: Home) -> AsyncIterator[RawEngine]:
+    async with in_use(home.engine(), home) as engine:
+        yield engine
 
 
 def spec(name: str = "box", **fields: object) -> ContainerSpec:

@@ -16,7 +16,7 @@ from containers_app.kernel import cgroups
 from containers_app.spec import DockerContainerSource, ImportSpec
 from containers_app.worker import metrics
 from tests.dockerd import Dockerd, started
-from tests.engines.conftest import Home, spec, until
+from tests.engines.conftest import Home, in_use, spec, until
 from tests.engines.docker_engine import docker_spec
 from tests.engines.test_docker_exec import said
 from tests.engines.test_toolbox import ask, quiet
@@ -61,13 +61,8 @@ async def docker(remapped: Dockerd, home: Home) -> AsyncIterator[DockerEngine]:
 async def raw(home: Home, docker: DockerEngine) -> AsyncIterator[RawEngine]:
     engine = home.engine()
     engine._joiner._resolve = lambda wanted: docker.get(wanted).pid
-    await engine.open(lambda _: None)
-    try:
+    async with in_use(engine, home):
         yield engine
-    finally:
-        for container in engine.all():
-            await engine.remove(container.id, force=True)
-        await engine.close()
 
 
 async def test_it_reads_as_the_kernel_has_it(docker: DockerEngine) -> None:

@@ -18,7 +18,7 @@ from containers_app.engines.raw import RawEngine
 from containers_app.kernel import namespaces
 from containers_app.spec import NAMESPACE_TYPES
 
-from .conftest import Home, spec, until
+from .conftest import Home, in_use, spec, until
 
 SLEEP = ["sleep", "1000"]
 
@@ -309,14 +309,8 @@ async def test_a_clock_cannot_be_moved_below_zero(raw: RawEngine) -> None:
 
 @pytest.fixture
 async def with_host_files(home: Home) -> AsyncIterator[RawEngine]:
-    engine = home.engine(Allow(host_image=True))
-    await engine.open(home.changes.append)
-    try:
+    async with in_use(home.engine(Allow(host_image=True)), home) as engine:
         yield engine
-    finally:
-        for container in engine.all():
-            await engine.remove(container.id, force=True)
-        await engine.close()
 
 
 @pytest.fixture

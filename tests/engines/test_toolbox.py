@@ -14,7 +14,7 @@ from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
 from containers_app.errors import Conflict, NotFound, PolicyRefused
 from tests.dockerd import Dockerd
-from tests.engines.conftest import Home, spec, until
+from tests.engines.conftest import Home, in_use, spec, until
 from tests.engines.docker_engine import docker_spec
 from tests.engines.test_docker_exec import said
 
@@ -27,13 +27,8 @@ async def both(home: Home, docker: DockerEngine) -> AsyncIterator[RawEngine]:
     engine = home.engine()
     own = engine._joiner._resolve
     engine._joiner._resolve = lambda wanted: docker.get(wanted).pid if docker.owns(wanted) else own(wanted)
-    await engine.open(lambda _: None)
-    try:
+    async with in_use(engine, home):
         yield engine
-    finally:
-        for container in engine.all():
-            await engine.remove(container.id, force=True)
-        await engine.close()
 
 
 async def quiet(fd: int) -> None:
