@@ -171,6 +171,19 @@ async def kill_at_random(instance: Instance, web: Web, choose: random.Random, ki
         killed.update(who)
 
 
+async def remove_all(web: Web) -> None:
+    """What a client that died asked for is carried out: a copy may still be under way, and ends."""
+    deadline = time.monotonic() + 60
+    for container in await web.containers():
+        while True:
+            try:
+                await web.client.call(protocol.RemoveContainer(container.id, force=True), object)
+                break
+            except errors.Conflict as error:
+                assert error.code == "being_copied" and time.monotonic() < deadline, error.message
+                await asyncio.sleep(0.1)
+
+
 async def resume_all(web: Web) -> None:
     """The first process of a pid namespace ends only when all others in it have, and one that is paused can't."""
     for container in await web.containers():
@@ -252,8 +265,7 @@ async def test_after_hundreds_of_operations_and_dozens_of_kills_list_kernel_and_
         print(f"done {dict(web.done)} = {web.done.total()}, refused {dict(web.refused)}, killed {dict(killed)}")
         assert web.done.total() > 200 and killed["keeper"] > 5 and killed["worker"] > 5, "too little was tried"
         assert "Traceback" not in instance.log(), instance.log()[-3000:]
-        for container in await web.containers():
-            await web.client.call(protocol.RemoveContainer(container.id, force=True), object)
+        await remove_all(web)
         await agree(instance, web)
         for item in await web.networks():
             if item["name"] != "default":
