@@ -22,6 +22,7 @@ import msgspec
 
 from ..errors import Conflict
 from ..kernel import syscalls as sc
+from ..kernel import top_directory
 from ..kernel.network import Attachment
 from ..spec import ContainerSpec, LimitValue, Port
 
@@ -90,6 +91,7 @@ class Store:
         self.saved: Callable[[], None] = lambda: None  # whoever sees to that is told here
         for directory in (self.directory, self._spares):
             os.makedirs(directory, mode=0o700, exist_ok=True)
+            top_directory.mark(directory)
 
     def home(self, sandbox: str) -> str:
         return f"{self.directory}/{sandbox}"

@@ -2,8 +2,8 @@
 
     python -I -S keeper.py --run RUN --data DATA
 
-It listens on RUN/keeper.sock (SOCK_SEQPACKET, root only), forks what the launch plans ask for (see plan.py), reaps its
-children, writes how each sandbox ended to that sandbox's exit record, and bounds and marks the logs. It decides nothing.
+It listens on RUN/keeper.sock (SOCK_SEQPACKET, root only), has its forker fork what the launch plans ask for (see plan.py),
+reaps its children, writes how each sandbox ended to its exit record, and bounds and marks the logs. It decides nothing.
 
     worker → keeper  {"seq", "do": "launch", "plan"} + fds      keeper → worker  {"seq", "pid"} + pidfd (+ terminal)
                      {"seq", "do": "go", "launch": its seq}                      nothing; only where the plan has a root
@@ -27,7 +27,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 if not __package__:  # run as a script: the package's root is two folders up
@@ -37,6 +37,7 @@ from containers_app.kernel import launching
 from containers_app.kernel import plan as plans
 from containers_app.kernel import syscalls as sc
 from containers_app.kernel.children import SETUP_SECONDS, Child, Launch
+from containers_app.kernel.forker import Forker
 from containers_app.kernel.identity import receive_fds
 from containers_app.kernel.keeper_socket import MAX_MESSAGE, is_root, listen, widen
 from containers_app.kernel.launching import MAX_FDS
@@ -52,7 +53,7 @@ class Keeper:
         self.launches: dict[socket.socket, Launch] = {}
         self.ready: list[Launch] = []  # what we have something to do for, once the sockets are quiet
         self.children: dict[int, Child] = {}
-        self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.forker = Forker()
         self.stopping = False
         self.logs, self.logs_seen = Logs(data), 0.0
 
@@ -122,7 +123,7 @@ class Keeper:
             request = json.loads(data)
             seq = int(request["seq"])
             if request["do"] == "launch":
-                self._launch(client, seq, plans.decode(request["plan"]), tuple(fds))
+                self._launch(client, seq, plans.decode(request["plan"], plans.KEEPERS), data, fds)
             elif request["do"] == "go":
                 self._go(client, request["launch"])
             elif request["do"] == "list":
@@ -154,53 +155,18 @@ class Keeper:
 
     # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _launch(self, client: socket.socket, seq: int, plan: plans.Plan, fds: tuple[int, ...]) -> None:
+    def _launch(self, client: socket.socket, seq: int, plan: plans.Plan, message: bytes, fds: list[int]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        launch = Launch(plan, ours, client, seq)
-        step, groups = "JoinCgroups", []  # type: str, list[int]
         try:
-            cgroup2 = -1
-            if plan.cgroup2:
-                cgroup2 = os.open(plan.cgroup2, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                groups.append(cgroup2)
-            tasks = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in plan.tasks]
-            groups += tasks
-            step = "clone3"
-            stage = Stage(fds=fds, tasks=tuple(tasks))
-            if plan.needs_helper:
-                pid, pidfd = sc.clone3(0, cgroup_fd=cgroup2)
-                if pid == 0:
-                    launching.run_helper(plan, theirs, stage)
-                os.close(pidfd)
-            else:
-                with self._pid_namespace(plan, fds):
-                    pid, pidfd = sc.clone3(launching.flags(plan), cgroup_fd=cgroup2)
-                    if pid == 0:
-                        launching.run_child(plan, theirs, stage)
+            self.forker.fork(message, [theirs.fileno(), *fds])
         except OSError as error:
             ours.close()
-            self._send(client, {"seq": seq, "error": launching.error_of(step, error)})
+            self._send(client, {"seq": seq, "error": launching.error_of("fork", error)})
             return
         finally:
             theirs.close()
-            for group in groups:
-                os.close(group)
-        self.launches[ours] = launch
+        self.launches[ours] = Launch(plan, ours, client, seq)
         self.selector.register(ours, selectors.EVENT_READ, self._progress)
-        if not plan.needs_helper:
-            self._begun(launch, pid, pidfd)
-
-    @contextlib.contextmanager
-    def _pid_namespace(self, plan: plans.Plan, fds: tuple[int, ...]) -> Iterator[None]:
-        """What is forked meanwhile is born in the pid namespace that the plan joins; the keeper itself stays where it is."""
-        joined = [fds[index] for index, kinds in plan.joins if kinds & sc.CLONE_NEWPID]
-        for fd in joined:
-            sc.setns(fd, sc.CLONE_NEWPID)
-        try:
-            yield
-        finally:
-            if joined:
-                sc.setns(self.own_pids, sc.CLONE_NEWPID)
 
     def _begun(self, launch: Launch, pid: int, pidfd: int) -> None:
         """The child exists and waits: do the parent's part and let it go on."""
@@ -208,8 +174,7 @@ class Keeper:
         self.children[pid] = Child.of(pid, launch.plan)
         if launch.reply_to not in self.clients:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            return
-        if self._carry_out(launch, launch.plan.parent, b"go") and launch.due:
+        elif not launch.error and self._carry_out(launch, launch.plan.parent, b"go") and launch.due:
             self.ready.append(launch)
 
     def _go(self, client: socket.socket, seq: int) -> None:
@@ -314,14 +279,14 @@ class Keeper:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if found is None or found.si_pid in under_way:
-                return  # its end of file comes first; _finish comes back here
+            if found is None or found.si_pid in under_way or (0 in under_way and found.si_pid not in self.children):
+                return  # its end of file comes first, or the word which child it was; _finish comes back here
             os.waitid(os.P_PID, found.si_pid, os.WEXITED)
             child = self.children.pop(found.si_pid, None)
             if child is not None and child.log:
                 self.logs.forget(child.log)
             if child is None or child.failed:
-                continue  # a helper, an orphan of a sandbox that shares our pid namespace, or a launch that failed
+                continue  # forker, helper, an orphan of a sandbox that shares our pid namespace, or a launch that failed
             number = 0 if found.si_code == os.CLD_EXITED else found.si_status
             code = 128 + number if number else found.si_status
             record = self._told(child) | {"code": code, "signal": number, "at": time.time()}

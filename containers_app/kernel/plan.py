@@ -2,9 +2,11 @@
 
 The same objects make the sandbox (``execute``), print "show the commands" (``describe``) and are what tests look at.
 
-    worker                    keeper                       helper (only if needed)           child
-    plan + fds ──SEQPACKET──▶ clone3(namespaces, cgroup2) ──────────────────────────────────▶ cgroups, setns(joins), waits
-                              or clone3(cgroup2) ─────────▶ cgroups, before: operations,
+    worker                    keeper                       forker                            child
+    plan + fds ──SEQPACKET──▶ plan + fds, status ─────────▶ clone3(namespaces, cgroup2) ────▶ cgroups, setns(joins), waits
+                              ◀── pid, pidfd ─────────────
+                                                           or, if needed, a helper of its own:
+                                                           cgroups, before: operations,
                               ◀── pid, pidfd; ends ───────  setns(joins), clone3(PARENT) ───▶ waits
                               parent: operations, "go" ───────────────────────────────────▶ child: operations
                               link: operations, "link" ───────────────────────────────────▶ … that wait for it
@@ -86,6 +88,7 @@ _UNSHARE = {"mnt": "--mount", "uts": "--uts", "ipc": "--ipc", "pid": "--pid", "n
 
 
 _PARTS = ("before", "parent", "link", "root", "child")
+KEEPERS = ("parent", "link", "root")
 
 
 def encode(plan: Plan) -> dict[str, Any]:
@@ -124,11 +127,11 @@ def _value(value: Any) -> Any:
     return value
 
 
-def decode(fields: dict[str, Any]) -> Plan:
-    """The other way; an operation that isn't registered is a KeyError, and nothing of the plan runs."""
+def decode(fields: dict[str, Any], parts: tuple[str, ...] = _PARTS) -> Plan:
+    """The other way, with the steps of ``parts`` alone. One that isn't registered is a KeyError, and nothing of the plan runs."""
     values = dict(fields)
     for part in _PARTS:
-        values[part] = decode_steps(values[part])
+        values[part] = decode_steps(values[part]) if part in parts else ()
     values["joins"] = tuple((index, flags) for index, flags in values["joins"])
     values["namespaces"], values["tasks"] = tuple(values["namespaces"]), tuple(values["tasks"])
     return Plan(**values)

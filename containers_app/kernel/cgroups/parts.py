@@ -10,6 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from ...errors import InvalidInput, KernelRefused, TerrariumError
 from ...spec import DATA_DISK, LIMITS, LimitValue, whole
@@ -29,8 +30,9 @@ _PAGE = re.compile(r"([1-9][0-9]{0,5})([KMG])B?", re.ASCII)
 _KILOBYTES = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 
 
-def page_sizes() -> dict[str, int]:
-    """ "2M" → bytes of each size of huge page that this host has, smallest first."""
+@cache
+def page_sizes() -> Mapping[str, int]:
+    """ "2M" → bytes of each size of huge page that this host has, smallest first. They are the same until the next boot."""
     try:
         found = sorted(int(name.removeprefix("hugepages-").removesuffix("kB")) for name in os.listdir(_HUGE))
     except OSError:
@@ -136,10 +138,10 @@ def io_limits(version: int, limit: str, text: str) -> dict[str, int | None]:
     return found
 
 
-def effective_value(version: int, limit: str, directories: list[str]) -> dict[str, int | None]:
-    """Part by part, the tightest of the group and those above it."""
-    tightest: dict[str, int | None] = {}
-    for directory in directories:
+def effective_value(version: int, limit: str, own: LimitValue | None, above: list[str]) -> dict[str, int | None]:
+    """Part by part, the tightest of the group (``own`` is its kernel's value) and those above it."""
+    tightest: dict[str, int | None] = dict(own) if isinstance(own, dict) else {}
+    for directory in above:
         for part, amount in kernel_value(version, limit, directory).items():
             known = tightest.get(part)
             tightest[part] = amount if known is None or amount is None else min(amount, known)

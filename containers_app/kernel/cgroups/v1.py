@@ -207,7 +207,7 @@ def file_names(limit: str) -> list[str]:
 def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
     """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root."""
     if limit in parts.PARTED:
-        return parts.effective_value(1, limit, directories) or None
+        return parts.effective_value(1, limit, own, directories[1:]) or None
     if limit in ("cpu_weight", "io_weight", "memory_low"):  # relative to the neighbours; soft limits are not inherited
         return own
     if limit == "cpuset":

@@ -231,7 +231,7 @@ def effective_value(limit: str, own: LimitValue | None, directories: list[str]) 
     Protection is capped by each ancestor.
     """
     if limit in parts.PARTED:
-        return parts.effective_value(2, limit, directories) or None
+        return parts.effective_value(2, limit, own, directories[1:]) or None
     if limit in ("cpu_weight", "io_weight"):
         return own
     if limit == "cpuset":
