@@ -25,7 +25,7 @@ from ..kernel.cgroups import Cgroups, files
 from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, merge_limits, set_limits
 from .limit_readings import check_changes, readings
 
-NO_LINK = dict.fromkeys(NET_LIMITS, "A group has no link of its own; limit those of its members.")
+_NO_LINK = dict.fromkeys(NET_LIMITS, "A group has no link of its own; limit those of its members.")
 PREFIX = "group."  # of the control group's name: sandboxes' ids stand beside it
 PROCESSES = "processes"
 DOCKERS = re.compile(r"(libpod-)?[0-9a-f]{64}")  # a control group that Docker, or Podman, has made for a container of its own
@@ -55,6 +55,7 @@ class Groups:
     def __init__(self, tag: str, data: str, cgroups: Cgroups) -> None:
         self._tag, self._cgroups = tag, cgroups
         self._directory = f"{data}/groups"
+        self._locked = _NO_LINK | cgroups.unshared()
         self._records: dict[str, GroupRecord] = {}
 
     def open(self) -> None:
@@ -108,7 +109,7 @@ class Groups:
             raise Conflict(f"There is a group called “{name}” already.", hint="Choose another name.", code="name_taken")
         if len(self._records) >= MOST:
             raise Conflict(f"There are {MOST} groups already.", hint="Remove one first.")
-        check_changes(limits, self._cgroups, NO_LINK)
+        check_changes(limits, self._cgroups, self._locked)
         record = GroupRecord(name, owner, time.time(), set_limits(limits), procfs.boot_id())
         self._save(record)
         try:
@@ -160,14 +161,14 @@ class Groups:
     def read_limits(self, name: str) -> dict[str, LimitReading]:
         requested = dict[str, LimitValue | None](self.get(name).requested)
         try:
-            return readings(requested, self.paths(name), self._cgroups, locked=NO_LINK)
+            return readings(requested, self.paths(name), self._cgroups, locked=self._locked)
         except NotFound:
-            return readings(requested, {}, self._cgroups, locked=NO_LINK)
+            return readings(requested, {}, self._cgroups, locked=self._locked)
 
     def update_limits(self, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
         """All of ``changes`` or none."""
         record = self.get(name)
-        check_changes(changes, self._cgroups, NO_LINK)
+        check_changes(changes, self._cgroups, self._locked)
         self.ensure(name)
         self._cgroups.update(self.paths(name), changes)
         record.requested = merge_limits(record.requested, changes)

@@ -13,7 +13,8 @@ from containers_app.engines.docker import DockerEngine
 from containers_app.engines.groups import Groups
 from containers_app.engines.policy import Policy
 from containers_app.engines.raw_removal import remove_everything
-from containers_app.errors import Conflict, NotFound, Unsupported
+from containers_app.errors import Conflict, InvalidInput, NotFound, Unsupported
+from containers_app.kernel import block
 from containers_app.kernel.cgroups import Cgroups, choose, files
 from containers_app.worker import adding
 from tests.dockerd import Dockerd
@@ -70,6 +71,19 @@ def test_a_group_that_is_there_without_its_limits_gets_them_after_a_restart_of_t
     cgroups.update(groups.paths("team"), {"pids": 20})
     groups.open()
     assert groups.read_limits("team")["pids"].kernel == 20  # drift is drift: it is put back when somebody says so
+    groups.remove("team", [])
+
+
+def test_a_limit_that_would_hold_no_member_is_locked_and_changes_nothing(groups: Groups, cgroups: Cgroups) -> None:
+    locked = {"net_in", "net_out", *cgroups.unshared()}
+    assert ("io_write_bytes" in locked) == (cgroups.controllers.keys() >= {"blkio"})
+    disk = block.list_disks()[0]
+    for limit in locked:
+        with pytest.raises(InvalidInput, match="can't be set") as refused:
+            groups.create("team", "ann", {limit: {disk: MEGABYTE} if limit.startswith("io_") else MEGABYTE})
+        assert refused.value.code == "limit_locked" and groups.names() == []
+    groups.create("team", "ann", {})
+    assert locked <= {name for name, reading in groups.read_limits("team").items() if reading.locked}
     groups.remove("team", [])
 
 

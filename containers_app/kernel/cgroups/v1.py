@@ -51,6 +51,11 @@ def _parts_locked(limit: str, mount: str) -> str:
     return "" if os.path.exists(f"{mount}/{file}") else f"This kernel has no {file}."
 
 
+def unshared(limit: str) -> str:
+    """Why a group's limit does not hold the groups inside it, "" if it does. Source: blkio-controller.rst."""
+    return "cgroup v1 holds a group's own processes to a disk rate, but no group inside it." if limit in parts.IO else ""
+
+
 def prepare(parent: str, directory: str, controllers: Iterable[str]) -> None:
     """Make ``directory`` a group that other groups are made in. Its cpusets fill themselves from then on."""
     files.make(directory)
@@ -190,7 +195,7 @@ def kernel_value(limit: str, directory: str) -> LimitValue | None:
     if data is None:
         return None
     if limit == "cpu":
-        return values.cores(int(data), int(files.read_or_none(f"{directory}/{_PERIOD}") or 0))
+        return None if data.startswith(b"-") else values.cores(int(data), int(files.read_or_none(f"{directory}/{_PERIOD}") or 0))
     return values.weight(int(data)) if limit == "cpu_weight" else data.decode().strip()
 
 
@@ -206,10 +211,10 @@ def file_names(limit: str) -> list[str]:
 
 def effective_value(limit: str, own: LimitValue | None, directories: list[str]) -> LimitValue | None:
     """The tightest of the group (first; ``own`` is its kernel's value) and its ancestors up to the mount's root."""
-    if limit in parts.PARTED:
-        return parts.effective_value(1, limit, own, directories[1:]) or None
-    if limit in ("cpu_weight", "io_weight", "memory_low"):  # relative to the neighbours; soft limits are not inherited
+    if limit in ("cpu_weight", "io_weight", "memory_low") or unshared(limit):  # soft limits are not inherited
         return own
+    if limit == "hugetlb":
+        return parts.effective_value(1, limit, own, directories[1:]) or None
     if limit == "cpuset":
         data = files.read_or_none(f"{directories[0]}/cpuset.effective_cpus")
         return data.decode().strip() if data is not None else own

@@ -51,6 +51,11 @@ def locked(limit: str, mount: str) -> str:
     return ""
 
 
+def unshared(limit: str) -> str:
+    """Every limit of a group holds what is inside it."""
+    return ""
+
+
 def prepare(parent: str, directory: str, controllers: Iterable[str]) -> None:
     """Make ``directory`` a group that other groups are made in, with the controllers handed down to them.
 

@@ -69,10 +69,11 @@ def test_limits_by_disk_are_set_one_by_one_read_back_and_cleared(cgroups, group,
     assert [kernel(cgroups, paths, limit) for limit in parts.IO] == [None] * 4
 
 
-def test_the_tightest_of_the_groups_above_counts_disk_by_disk(cgroups, group, disk):
+def test_the_tightest_of_the_groups_above_counts_disk_by_disk_where_it_holds_those_inside(cgroups, group, disk):
     paths = cgroups.create(group, {"io_read_bytes": {disk: RATE}})
     cgroups.update(cgroups.paths(group.split("/")[0]), {"io_read_bytes": {disk: RATE // 2}})
-    assert cgroups.read(paths)["io_read_bytes"] == ({disk: RATE}, {disk: RATE // 2})
+    shared = "io_read_bytes" not in cgroups.unshared()  # how it is enforced is seen below
+    assert cgroups.read(paths)["io_read_bytes"] == ({disk: RATE}, {disk: RATE // 2 if shared else RATE})
 
 
 def test_a_refusal_puts_limits_by_disk_back(cgroups, group, disk):
@@ -90,6 +91,14 @@ def test_a_program_copies_no_faster_than_its_rate(cgroups, group, disk, spawn, m
     assert 8 * MEGABYTE / took < RATE * 1.1
     cgroups.update(paths, {limit: None})
     assert seconds(spawn, paths, f"/dev/{disk}", mode, 256 << 10, 32) < took / 2
+
+
+def test_a_rate_holds_the_groups_inside_unless_the_host_is_said_to_have_no_such_thing(cgroups, group, disk, spawn):
+    cgroups.create_parent(group, {"io_write_bytes": {disk: RATE}})
+    inside = cgroups.create(f"{group}/inside", {})
+    held = 8 * MEGABYTE / seconds(spawn, inside, f"/dev/{disk}", "write", 256 << 10, 32) < RATE * 1.1
+    assert held == ("io_write_bytes" not in cgroups.unshared())
+    assert cgroups.read(inside)["io_write_bytes"] == (None, {disk: RATE} if held else None)
 
 
 def test_a_program_makes_no_more_operations_than_allowed(cgroups, group, disk, spawn):
