@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -71,8 +73,13 @@ def send_held_launch(connection: socket.socket, source: str) -> None:
     connection.send(json.dumps({"seq": 5, "do": "launch", "plan": plan.encode(launch)}).encode())
 
 
-def forked(keeper: int) -> list[str]:
-    return Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+def children(keeper: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
+
+
+def forked(keeper: int) -> list[int]:
+    """All but the forker, which is the first."""
+    return children(keeper)[1:]
 
 
 def test_a_root_is_made_when_the_worker_says_go(running: tuple[subprocess.Popen[bytes], str]) -> None:
@@ -91,6 +98,38 @@ def test_a_launch_that_nobody_is_left_to_let_go_ends(running: tuple[subprocess.P
         send_held_launch(worker, "/")
         wait_until(lambda: forked(running[0].pid))
     wait_until(lambda: not forked(running[0].pid))
+
+
+def test_a_forker_that_was_killed_is_replaced_at_the_next_launch(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    (forker,) = children(running[0].pid)
+    os.kill(forker, signal.SIGKILL)
+    wait_until(lambda: not children(running[0].pid))
+    with connect(running[1]) as worker:
+        send_held_launch(worker, "/not/there")
+        wait_until(lambda: forked(running[0].pid))
+        worker.send(b'{"seq": 6, "do": "go", "launch": 5}')
+        assert json.loads(worker.recv(1 << 20))["error"]["step"] == "PrepareBind"
+
+
+def test_a_launch_whose_forker_is_killed_is_answered_and_nothing_is_left(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    (forker,) = children(running[0].pid)
+    os.kill(forker, signal.SIGSTOP)
+    with connect(running[1]) as worker:
+        send_held_launch(worker, "/")
+        assert ask(running[1], b'{"seq": 2, "do": "list"}')["children"] == []
+        os.kill(forker, signal.SIGKILL)
+        answer = json.loads(worker.recv(1 << 20))
+    assert answer["seq"] == 5 and "killed while it was being set up" in answer["error"]["text"]
+    wait_until(lambda: not children(running[0].pid))
+
+
+def test_the_forker_ends_with_its_keeper(running: tuple[subprocess.Popen[bytes], str]) -> None:
+    (forker,) = children(running[0].pid)
+    pidfd = os.pidfd_open(forker)
+    running[0].terminate()
+    running[0].wait(5)
+    assert select.select([pidfd], [], [], 10)[0]
+    os.close(pidfd)
 
 
 def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tuple[subprocess.Popen[bytes], str]) -> None:
