@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,7 @@ import msgspec
 
 from ..errors import TerrariumError
 from ..kernel import procfs
+from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.images import Image
 from ..kernel.operation import Operation
@@ -49,18 +51,18 @@ class Spare:
     paths: dict[str, str]
     socket: socket.socket
     launched: asyncio.Task[Launched]
-    ready: bool = False
+    pid: int = 0  # once it waits
 
     def look(self) -> bool:
         """Whether it is on its way, or waits; not when it has ended, or its link is on the bridge no more."""
-        if not self.ready:
+        if not self.pid:
             try:
-                self.ready = self.socket.recv(16) == b"ready"
+                self.pid = sender_of(self.socket, b"ready")
             except BlockingIOError:
                 return True
         attachment = self.record.attachment
         attached = attachment is None or os.path.exists(f"/sys/class/net/{attachment.bridge}/brif/{attachment.link}")
-        return self.ready and attached and not self.launched.done()
+        return self.pid > 0 and attached and not self.launched.done()
 
     def become(self, spec: ContainerSpec, owner: str) -> Record:
         record = self.record
@@ -68,13 +70,27 @@ class Spare:
         return record
 
     def send(self, rest: tuple[Operation, ...]) -> None:
-        """It carries them out, but for the program, which waits for the word. Raises OSError when it has ended."""
+        """It carries them out, but for the program, which waits for the word. Raises OSError when it has ended.
+
+        Elsewhere than here, until it goes on: the kernel likes to wake it on our processor, where it would wait for us to rest.
+        """
+        elsewhere = os.sched_getaffinity(0) - {sc.current_cpu()}
+        if elsewhere:
+            with contextlib.suppress(OSError):  # its cpuset may allow none of them
+                os.sched_setaffinity(self.pid, elsewhere)
         self.socket.send(msgspec.json.encode(encode_steps(rest)))
 
     def go_on(self) -> None:
         """That word; what it needs is there. Why one has ended meanwhile, ``launched`` tells."""
         with contextlib.suppress(ConnectionError):
             self.socket.send(b"go")
+
+
+def sender_of(connection: socket.socket, word: bytes) -> int:
+    """The pid of whoever has sent ``word``, 0 for another word or an end of file: SCM_CREDENTIALS of unix(7)."""
+    data, ancillary, _, _ = connection.recvmsg(16, socket.CMSG_SPACE(12))
+    found = [struct.unpack("=3i", payload)[0] for _, kind, payload in ancillary if kind == socket.SCM_CREDENTIALS]
+    return int(found[0]) if data == word and found else 0
 
 
 class Spares:
@@ -104,9 +120,9 @@ class Spares:
             good = spare.look() and self._runner.keeper.connected
             if not good:
                 self._let_go([spare])
-            if spare.ready or not good:
+            if spare.pid or not good:
                 self._spares.remove(spare)
-            if spare.ready and good:
+            if spare.pid and good:
                 return spare
         return None
 
@@ -157,6 +173,7 @@ class Spares:
         plan = dataclasses.replace(plan, log=f"{later}/log", exit_record=f"{later}/exit.json")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         log_file = os.open(f"{home}/log", flags, 0o600)
         try:

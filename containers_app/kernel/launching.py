@@ -6,6 +6,7 @@ formatted: behind the pivot, a module would be loaded from the sandbox's own fil
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -83,10 +84,13 @@ def _rest(plan: plans.Plan, stage: Stage) -> tuple[Operation, ...]:
     """
     if plan.rest < 0:
         return ()
+    processors = os.sched_getaffinity(0)
     os.write(stage.fds[plan.rest], b"ready")
     told = os.read(stage.fds[plan.rest], MAX_REST)
     if not told:
         os._exit(125)
+    with contextlib.suppress(OSError):  # the worker has chosen where we wake; its cpuset may have none of these by now
+        os.sched_setaffinity(0, processors)
     return plans.decode_steps(json.loads(told))
 
 

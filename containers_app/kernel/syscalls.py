@@ -15,7 +15,7 @@ import struct
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _syscall, _unshare, _setns, _mount, _umount2 = _libc.syscall, _libc.unshare, _libc.setns, _libc.mount, _libc.umount2
-_prctl, _sethostname = _libc.prctl, _libc.sethostname
+_prctl, _sethostname, _sched_getcpu = _libc.prctl, _libc.sethostname, _libc.sched_getcpu
 _syscall.restype = ctypes.c_long
 _unshare.argtypes = (ctypes.c_int,)
 _setns.argtypes = (ctypes.c_int, ctypes.c_int)
@@ -184,6 +184,11 @@ def join_new_session_keyring() -> None:
 
 def pidfd_open(pid: int) -> int:
     return os.pidfd_open(pid)
+
+
+def current_cpu() -> int:
+    """The processor that the caller runs on at this moment: sched_getcpu(3)."""
+    return _check(_sched_getcpu(), "sched_getcpu")
 
 
 def sethostname(name: str) -> None:
