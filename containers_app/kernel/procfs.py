@@ -100,6 +100,7 @@ def boot_time(proc: str = "/proc") -> float:
     return float(data[at + 7 : data.index(b"\n", at + 7)]) if at >= 0 else time.time()
 
 
+@lru_cache(maxsize=4)
 def boot_id(proc: str = "/proc") -> str:
     return (read(f"{proc}/sys/kernel/random/boot_id") or b"").decode().strip()
 
