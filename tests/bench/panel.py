@@ -129,6 +129,11 @@ def pss(pid: int) -> float:
     return int(found[1]) / 1024
 
 
+def forker(keeper: int) -> int:
+    """Its first child."""
+    return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
+
+
 def measure_memory(panel: Panel, rows: list[Row]) -> None:
     bare = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
@@ -137,7 +142,7 @@ def measure_memory(panel: Panel, rows: list[Row]) -> None:
     finally:
         bare.communicate()
     for name in ("keeper", "worker", "web"):
-        value = pss(panel.pid(name))
+        value = pss(panel.pid(name)) + (pss(forker(panel.pid(name))) if name == "keeper" else 0)
         rows.append(Row(f"memory of the {name} at rest (PSS)", value, "MiB", "a bare interpreter", value / floor))
 
 
