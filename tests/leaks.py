@@ -32,7 +32,8 @@ class Watch:
     kept: set[str] = field(default_factory=set)
 
     def now(self) -> set[str]:
-        """One line for each thing of ours."""
+        """One line for each thing of ours. It is asked twice by each test, so all command lines are read but once."""
+        commands = dict(_command_lines())
         ours = {
             *self._mounts(),
             *_cgroups(),
@@ -41,9 +42,9 @@ class Watch:
             *_network_namespaces(),
             *_users(),
             *_directories(),
-            *self._processes(),
+            *self._processes(commands),
         }
-        foreign = self._foreign_tags()
+        foreign = _foreign_tags(self.base, commands)
         spares = tuple(self._spares())
         return {
             line
@@ -78,22 +79,25 @@ class Watch:
             if place.startswith(f"{self.base}/") and "/docker" not in place:  # dockerd's own come and go with its containers
                 yield f"mount {place}"
 
-    def _processes(self) -> Iterator[str]:
+    def _processes(self, commands: dict[int, str]) -> Iterator[str]:
         """Those that were daemonised, by their command lines, so that a restart by a supervisor is no difference."""
-        for _pid, line in _command_lines():
+        for line in commands.values():
             if f"{self.base}/" in line and "containerd" not in line and "dockerd" not in line and "docker-proxy" not in line:
                 yield f"process {line}"
 
-    def _foreign_tags(self) -> set[str]:
-        homes = {line.split(":")[5].removesuffix("/web") for line in _lines("/etc/passwd") if line.startswith("terrarium")}
-        datas = {match[1] for _pid, line in _command_lines() if (match := re.search(r"--data (\S+)", line))}
-        foreign = {place for place in homes | datas if not place.startswith(f"{self.base}/")}
-        return {hashlib.sha256(place.encode()).hexdigest()[:6] for place in foreign} | self._foreign_docker_tags()
 
-    def _foreign_docker_tags(self) -> set[str]:
-        """Of another test run's Docker daemon, which carries its tag in its bridge's name."""
-        bridges = {pid: match[1] for pid, line in _command_lines() if (match := re.search(r"--bridge tr([0-9a-f]{6})-d", line))}
-        return {tag for pid, tag in bridges.items() if pid not in descendants()}
+def _foreign_tags(base: Path, commands: dict[int, str]) -> set[str]:
+    homes = {line.split(":")[5].removesuffix("/web") for line in _lines("/etc/passwd") if line.startswith("terrarium")}
+    datas = {match[1] for line in commands.values() if (match := re.search(r"--data (\S+)", line))}
+    foreign = {place for place in homes | datas if not place.startswith(f"{base}/")}
+    return {hashlib.sha256(place.encode()).hexdigest()[:6] for place in foreign} | _foreign_docker_tags(commands)
+
+
+def _foreign_docker_tags(commands: dict[int, str]) -> set[str]:
+    """Of another test run's Docker daemon, which carries its tag in its bridge's name."""
+    bridges = {pid: match[1] for pid, line in commands.items() if (match := re.search(r"--bridge tr([0-9a-f]{6})-d", line))}
+    ours = descendants() if bridges else set()
+    return {tag for pid, tag in bridges.items() if pid not in ours}
 
 
 def descendants() -> set[int]:
@@ -185,6 +189,7 @@ def _lines(path: str) -> list[str]:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        with open(path, "rb", buffering=0) as file:
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
