@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import leaks
-from tests.browser import ARGUMENTS, CHROMIUM
+from tests.browser import ARGUMENTS, CHROMIUM, logged_in
 from tests.dockerd import Dockerd
 from tests.dockerd import dockerd as dockerd
-from tests.panel import PASSWORD, Panel, free_port
+from tests.panel import Panel, free_port
 from tests.podman import podman as podman
 
 
@@ -81,14 +81,6 @@ def context(browser: Browser, panel: Panel) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """Logged in as the administrator. An error of the page's scripts fails the test."""
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto("/login/")
-    page.fill("input[name=username]", "admin")
-    page.fill("input[name=password]", PASSWORD)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/login/" not in url)
-    yield page
-    assert errors == []
+    """Logged in as the administrator."""
+    with logged_in(context, "admin") as page:
+        yield page

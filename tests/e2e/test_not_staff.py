@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser import logged_in
 from tests.dockerd import Dockerd
-from tests.panel import Panel
+from tests.panel import PASSWORD, Panel
 
-PASSWORD = "a quiet green pond"
 MAKE = f"""
 from containers_app.models import User
 user = User(username="olga", must_change_password=False)
@@ -23,17 +23,9 @@ user.save()
 def olgas(panel: Panel, context: BrowserContext) -> Iterator[Page]:
     """The browser of a user who is not staff."""
     panel.manage("shell", "-c", MAKE)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto("/login/")
-    page.fill("input[name=username]", "olga")
-    page.fill("input[name=password]", PASSWORD)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "/login/" not in url)
-    yield page
+    with logged_in(context, "olga") as page:
+        yield page
     panel.manage("shell", "-c", "from containers_app.models import User; User.objects.get(username='olga').delete()")
-    assert errors == []
 
 
 def test_what_staff_do_is_said_or_not_offered(olgas: Page, dockerd: Dockerd) -> None:

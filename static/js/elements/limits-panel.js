@@ -6,6 +6,7 @@ import { api } from "../api.js";
 import { setKeepLimits } from "../changes.js";
 import { errorState, h, icon, setAttribute, skeleton } from "../dom.js";
 import { toastError } from "../feedback.js";
+import { living } from "../lib/container_facts.js";
 import { repeat } from "../lib/timing.js";
 import { choosePreset, savePreset } from "../presets.js";
 import { listen, store } from "../store.js";
@@ -98,9 +99,9 @@ class LimitsPanel extends HTMLElement {
   }
 
   async #readEvents() {
-    const living = ["running", "paused"].includes(store.containers.get(this.container)?.state);
+    const container = store.containers.get(this.container);
     try {
-      this.#events = living ? await api.get(`${this.path}/events`) : null;
+      this.#events = container && living(container) ? await api.get(`${this.path}/events`) : null;
     } catch {
       this.#events = null; // it has ended meanwhile, or the panel is away, which the page says elsewhere
     }
