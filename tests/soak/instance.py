@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -52,9 +53,21 @@ class Instance:
 
     def kill(self, *who: str) -> None:
         for name in who:
+            if name == "forker":
+                with contextlib.suppress(OSError):  # there is none at this moment
+                    os.kill(self._forker(), signal.SIGKILL)
+                continue
             process = self.worker if name == "worker" else self.home.keeper
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGKILL)
+
+    def _forker(self) -> int:
+        """The eldest of the keeper's children that are not programs yet: where it was killed just now, a launch under way."""
+        keeper = f"/proc/{self.home.keeper.pid}" if self.home.keeper is not None else ""
+        for pid in Path(f"{keeper}/task/{keeper[6:]}/children").read_text().split():
+            if os.readlink(f"/proc/{pid}/exe") == os.readlink(f"{keeper}/exe"):
+                return int(pid)
+        raise ProcessLookupError
 
     def stop_worker(self) -> None:
         if self.worker is not None and self.worker.poll() is None:

@@ -37,6 +37,10 @@ CAUSES = (
     "Cannot allocate memory",
     "can't be opened",
 )
+KILLED = (
+    ("keeper",), ("forker",), ("worker",), ("worker",), ("keeper", "worker"), ("forker", "worker"), ("web",),
+    ("keeper", "worker", "web"),
+)  # fmt: skip
 OPERATIONS = {
     "create": 6, "start": 3, "stop": 2, "kill": 2, "pause": 2, "resume": 3, "restart": 2, "exec": 6, "terminal": 3, "limits": 3,
     "remove": 3, "read": 4, "network": 1, "group": 1, "clone": 1, "commit": 1,
@@ -164,7 +168,7 @@ class Web:
 async def kill_at_random(instance: Instance, web: Web, choose: random.Random, killed: Counter[str]) -> None:
     while True:
         await asyncio.sleep(choose.uniform(0.3, 1.6))
-        who = choose.choice((("keeper",), ("worker",), ("worker",), ("keeper", "worker"), ("web",), ("keeper", "worker", "web")))
+        who = choose.choice(KILLED)
         instance.kill(*(name for name in who if name != "web"))
         if "web" in who:
             web.die()
