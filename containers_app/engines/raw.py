@@ -82,7 +82,7 @@ class RawEngine(Actions):
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
         await asyncio.to_thread(self.images_of.open, f"{self._data}/busybox/bin/busybox", busybox_in_use=in_use)
-        await self.wire.open()
+        await self.wire.open(records)
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)

@@ -27,7 +27,13 @@ State = TypeVar("State", bound=Versioned)
 
 def write(path: str, data: bytes) -> None:
     """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too. OSError when the disk refuses it."""
-    _write_over(path + ".new", data)
+    try:
+        _write_over(path + ".new", data)
+    except OSError:
+        if not os.path.exists(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + ".new")
+        raise
     try:
         sc.exchange(path + ".new", path)
     except FileNotFoundError:  # the first
