@@ -95,7 +95,7 @@ class Runner:
     # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def place(self, record: Record, run: str) -> raw_plan.Place:
-        image = images.get_image(self._images, record.spec.image)
+        image = images.used_image(self._images, record.spec.image)
         paths = self._cgroups.find(self.group_of(record))
         cgroup2 = paths.get("", "")
         v1 = dict.fromkeys(path for path in paths.values() if path != cgroup2)
