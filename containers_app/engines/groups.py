@@ -4,10 +4,10 @@
                        .../processes   those of the host that were put into it: cgroup v2 allows none beside groups inside
 
 A group is a record, DATA/groups/NAME.json, of which two versions are kept (kernel/state_file.py), and a control group in each
-hierarchy, made anew when it is not there (the host was restarted, or somebody removed it). Where no record can be read, or where
-something runs in a control group that none tells of, the group is there again with the limits that the kernel holds. A Docker container is in it by its cgroup parent, so Docker makes
-its control group, in hierarchies too that we have no use for, and may do so before us when the host starts: the limits are
-written then when we come.
+hierarchy, made anew when it is not there (the host was restarted, or somebody removed it). Where no version can be read, or where
+something runs in a control group that no record tells of, the group is there again with the limits that the kernel holds.
+A Docker container is in it by its cgroup parent, so Docker makes its control group, in hierarchies too that we have no use for,
+and may do so before us when the host starts: the limits are written then when we come.
 """
 
 from __future__ import annotations

@@ -19,14 +19,16 @@ from . import syscalls as sc
 
 
 class Versioned(Protocol):
-    version: int  # how often it was written
+    @property
+    def version(self) -> int:
+        """How often it was written."""
 
 
 State = TypeVar("State", bound=Versioned)
 
 
 def write(path: str, data: bytes) -> None:
-    """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too. OSError when the disk refuses it."""
+    """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too. OSError when the disk refuses."""
     try:
         _write_over(path + ".new", data)
     except OSError:
@@ -41,7 +43,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def read(path: str, decode: Callable[[bytes], State]) -> State:
-    """``decode`` raises ValueError for what was cut short. FileNotFoundError: there is none; ValueError: no version can be read."""
+    """``decode`` raises ValueError for what was cut short. FileNotFoundError: there is none; ValueError: none can be read."""
     last, before = _decoded(path, decode), None
     with contextlib.suppress(FileNotFoundError):
         before = _decoded(path + ".new", decode)

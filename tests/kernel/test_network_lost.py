@@ -102,7 +102,7 @@ def test_without_the_firewalls_rules_a_lost_network_has_no_way_out(host: None, t
     held = {"blue": blue.attachment(())}
     assert run("nft", "flush", "ruleset").returncode == 0
     spoil(Path(files[0]), "empty")
-    assert told(opened(tag, *files, held=held))["blue"] == told(first)["blue"][:3] + (False, True)
+    assert told(opened(tag, *files, held=held))["blue"] == (*told(first)["blue"][:3], False, True)
 
 
 def test_a_network_that_was_lost_with_its_bridge_is_made_again(host: None, tag: str, files: tuple[str, str]) -> None:

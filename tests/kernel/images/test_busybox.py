@@ -95,7 +95,7 @@ def test_an_image_cut_short_is_built_anew(tmp_path):
     whole = images.ensure_busybox(directory)
     Path(directory, "busybox", "image.json").write_text('{"name": "busy')
     Path(directory, ".busybox-killed").mkdir()
-    with pytest.raises(Conflict, match="image.json can't be read"):
+    with pytest.raises(Conflict, match=r"image\.json can't be read"):
         images.get_image(directory, "busybox")
     assert images.ensure_busybox(directory).digest == whole.digest
     assert os.listdir(directory) == ["busybox"]
