@@ -3,10 +3,11 @@
     terrarium-TAG/group.NAME/ID        the group's limits hold for all in it together; a member's effective value is the tighter
                        .../processes   those of the host that were put into it: cgroup v2 allows none beside groups inside
 
-A group is a record, DATA/groups/NAME.json, written whole or not at all, and a control group in each hierarchy, made anew when it
-is not there (the host was restarted, or somebody removed it). A Docker container is in it by its cgroup parent, so Docker makes
-its control group, in hierarchies too that we have no use for, and may do so before us when the host starts: the limits are
-written then when we come.
+A group is a record, DATA/groups/NAME.json, of which two versions are kept (kernel/state_file.py), and a control group in each
+hierarchy, made anew when it is not there (the host was restarted, or somebody removed it). Where no version can be read, or where
+something runs in a control group that no record tells of, the group is there again with the limits that the kernel holds.
+A Docker container is in it by its cgroup parent, so Docker makes its control group, in hierarchies too that we have no use for,
+and may do so before us when the host starts: the limits are written then when we come.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import time
 
 import msgspec
 
-from ..errors import Conflict, NotFound, TerrariumError
-from ..kernel import procfs
+from ..errors import Conflict, InvalidInput, KernelRefused, NotFound, TerrariumError
+from ..kernel import procfs, state_file
 from ..kernel.cgroups import Cgroups, files
-from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, merge_limits, set_limits
+from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, check_group_name, merge_limits, set_limits
 from .limit_readings import check_changes, readings
 
 _NO_LINK = dict.fromkeys(NET_LIMITS, "A group has no link of its own; limit those of its members.")
@@ -39,6 +40,10 @@ class GroupRecord(msgspec.Struct):
     created_at: float
     requested: dict[str, LimitValue] = {}
     boot_id: str = ""  # of the host's run in which its control group got its limits
+    version: int = 0  # how often it was saved
+
+
+_decode = msgspec.json.Decoder(GroupRecord).decode
 
 
 class GroupUsage(msgspec.Struct, frozen=True):
@@ -50,7 +55,7 @@ class GroupUsage(msgspec.Struct, frozen=True):
 
 
 class Groups:
-    """Methods raise errors of ``containers_app.errors``, and OSError when the disk does."""
+    """Methods raise errors of ``containers_app.errors``, for a full disk too."""
 
     def __init__(self, tag: str, data: str, cgroups: Cgroups) -> None:
         self._tag, self._cgroups = tag, cgroups
@@ -59,16 +64,39 @@ class Groups:
         self._records: dict[str, GroupRecord] = {}
 
     def open(self) -> None:
-        """Read the records. One that can't be read is none: the record comes before the control group."""
+        """Read the records, and find the groups whose record is lost."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        for entry in os.listdir(self._directory):
-            if entry.endswith(".json"):
-                with contextlib.suppress(OSError, msgspec.DecodeError), open(f"{self._directory}/{entry}", "rb") as file:
-                    record = msgspec.json.decode(file.read(), type=GroupRecord)
-                    self._records[record.name] = record
+        recorded = {entry.removesuffix(".json") for entry in os.listdir(self._directory) if entry.endswith(".json")}
+        for name in filter(_is_name, recorded | self._populated()):
+            try:
+                self._records[name] = state_file.read(self._file(name), _decode)
+            except (OSError, ValueError):
+                self._records[name] = self._found_again(name)
         for record in self._records.values():
             if record.boot_id != procfs.boot_id() and self._is_there(record.name):
                 self._limit_again(record)
+
+    def _populated(self) -> set[str]:
+        """Those in whose control group something runs: it is to run on, whatever has become of their records."""
+        top = f"terrarium-{self._tag}"
+        places = {*self._cgroups.paths(top).values(), *self._cgroups.former_paths(top).values()}
+        there = {entry for place in places if os.path.isdir(place) for entry in os.listdir(place)}
+        names = filter(_is_name, (entry.removeprefix(PREFIX) for entry in there if entry.startswith(PREFIX)))
+        return {name for name in names if self._cgroups.pids(self._cgroups.find(self.place(name)))}
+
+    def _found_again(self, name: str) -> GroupRecord:
+        """What can be told of it without its record: its limits, while its control group is there. Its owner is not known."""
+        limits: dict[str, LimitValue] = {}
+        with contextlib.suppress(NotFound):
+            found = readings({}, self._cgroups.find(self.place(name)), self._cgroups, locked=self._locked)
+            limits = {limit: one.kernel for limit, one in found.items() if one.drift and one.kernel is not None}
+        record = GroupRecord(name, "", time.time(), limits, procfs.boot_id())
+        _log.warning("the record of the group %s is lost; it is nobody's, with the limits of its control group: %s", name, limits)
+        try:
+            self._save(record)
+        except TerrariumError as error:  # the next start finds it as this one did
+            _log.warning("group %s: %s", name, error)
+        return record
 
     def _limit_again(self, record: GroupRecord) -> None:
         """The host was started anew, and Docker has made the control group for a container that came before us."""
@@ -76,7 +104,7 @@ class Groups:
             self._cgroups.update(self.paths(record.name), record.requested)
             record.boot_id = procfs.boot_id()
             self._save(record)
-        except (TerrariumError, OSError) as error:  # it shows as drift
+        except TerrariumError as error:  # it shows as drift
             _log.warning("the limits of the group %s could not be set again: %s", record.name, error)
 
     def names(self) -> list[str]:
@@ -111,11 +139,11 @@ class Groups:
             raise Conflict(f"There are {MOST} groups already.", hint="Remove one first.")
         check_changes(limits, self._cgroups, self._locked)
         record = GroupRecord(name, owner, time.time(), set_limits(limits), procfs.boot_id())
-        self._save(record)
         try:
+            self._save(record)
             self._cgroups.create_parent(self.place(name), record.requested)
         except BaseException:
-            os.unlink(self._file(name))
+            state_file.remove(self._file(name))
             raise
         self._records[name] = record
         return record
@@ -155,7 +183,7 @@ class Groups:
         self._cgroups.remove(self.paths(name))
         for root in self._cgroups.elsewhere:
             files.remove(f"{root}/{self.place(name)}")
-        os.unlink(self._file(name))
+        state_file.remove(self._file(name))
         del self._records[name]
 
     def read_limits(self, name: str) -> dict[str, LimitReading]:
@@ -171,8 +199,13 @@ class Groups:
         check_changes(changes, self._cgroups, self._locked)
         self.ensure(name)
         self._cgroups.update(self.paths(name), changes)
-        record.requested = merge_limits(record.requested, changes)
-        self._save(record)
+        before, record.requested = record.requested, merge_limits(record.requested, changes)
+        try:
+            self._save(record)
+        except TerrariumError:
+            record.requested = before
+            self._cgroups.update(self.paths(name), {limit: before.get(limit) for limit in changes})
+            raise
         return self.read_limits(name)
 
     def read_usage(self, name: str) -> GroupUsage:
@@ -192,10 +225,14 @@ class Groups:
         return f"{self._directory}/{name}.json"
 
     def _save(self, record: GroupRecord) -> None:
+        record.version += 1
         path = self._file(record.name)
-        with open(path + ".new", "wb") as file:
-            file.write(msgspec.json.encode(record))
-        os.rename(path + ".new", path)
+        try:
+            state_file.write(path, msgspec.json.encode(record))
+            state_file.sync((path, self._directory))
+        except OSError as error:
+            message = f"The record of the group {record.name} can't be written: {error.strerror}."
+            raise KernelRefused(message, hint=f"Look at df {self._directory}.") from None
 
 
 def let_go(place: str, cgroups: Cgroups) -> None:
@@ -207,6 +244,14 @@ def let_go(place: str, cgroups: Cgroups) -> None:
             for file in cgroups.procs_files(roots):
                 with contextlib.suppress(ProcessLookupError):
                     files.write(file, str(pid))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_group_name(name)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _number(path: str, key: bytes = b"") -> int | None:

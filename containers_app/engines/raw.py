@@ -82,7 +82,7 @@ class RawEngine(Actions):
         records, broken = self._store.load()
         in_use = any(record.spec.image == "busybox" for record in records)
         await asyncio.to_thread(self.images_of.open, f"{self._data}/busybox/bin/busybox", busybox_in_use=in_use)
-        await self.wire.open()
+        await self.wire.open(records)
         await self._runner.keeper.open()
         for name in broken:
             log.warning("sandbox %s was never finished; it is removed", name)
@@ -325,7 +325,7 @@ class RawEngine(Actions):
                 groups = partial(self._cgroups.update, sandbox.paths, changes)
                 await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)
             sandbox.record.requested = merge_limits(sandbox.record.requested, changes)
-            self._store.save(sandbox.record)
+            self._runner.unwritten.save(sandbox.record)
         seen = self.get(container_id)  # before this change: what it has not touched need not be read again
         paths = sandbox.paths if sandbox.record.phase == "running" else {}
         limits = raw_view.read_changed_limits(sandbox.record, paths, self._cgroups, self._tag, seen.limits, changes)

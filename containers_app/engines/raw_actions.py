@@ -69,7 +69,7 @@ class Actions:
                 self._must_run(sandbox, "stopped", paused_too=True)
             self._want(sandbox, False)
             if waited:  # for its next start
-                self._store.save(sandbox.record)
+                self._runner.unwritten.save(sandbox.record)
             else:
                 await self._runner.stop(sandbox, timeout)
         self._touch(sandbox)
@@ -79,7 +79,7 @@ class Actions:
             self._must_run(sandbox, "signalled", paused_too=True)
             if signal in (9, signal_number(sandbox.record.spec.stop_signal)):
                 self._want(sandbox, False)
-                self._store.save(sandbox.record)
+                self._runner.unwritten.save(sandbox.record)
             if signal == 9:
                 await self._runner.kill(sandbox)
             else:
@@ -110,7 +110,7 @@ class Actions:
                 raise Conflict(f"{sandbox.record.spec.name} is {state} already.")
             await asyncio.to_thread(self._cgroups.freeze if paused else self._cgroups.thaw, sandbox.paths)
             sandbox.record.paused = paused
-            self._store.save(sandbox.record)
+            self._runner.unwritten.save(sandbox.record)
         self._touch(sandbox)
 
     async def update(self, container_id: str, changes: Changes) -> None:

@@ -49,7 +49,7 @@ class RawImages:
         return [self._row(image) for image in await asyncio.to_thread(images.list_images, self._directory)]
 
     def get(self, name: str) -> dict[str, Any]:
-        return self._row(images.get_image(self._directory, name))
+        return self._row(images.used_image(self._directory, name))
 
     def _row(self, image: images.Image) -> dict[str, Any]:
         row = {field: getattr(image, field) for field in _SHOWN}
@@ -61,7 +61,7 @@ class RawImages:
     # ── making and removing ──────────────────────────────────────────────────────────────────────────────────────────
 
     def check_free(self, name: str) -> None:
-        if images.read_image(self._directory, images.check_name(name)) is not None or name in OWN:
+        if name in OWN or os.path.exists(f"{self._directory}/{images.check_name(name)}"):
             raise Conflict(f"There is an image “{name}” already.", hint="Choose another name.", code="name_taken")
 
     async def import_image(
@@ -78,7 +78,7 @@ class RawImages:
 
     async def remove(self, name: str) -> None:
         """Conflict, with their names, while sandboxes use it."""
-        images.get_image(self._directory, name)
+        images.used_image(self._directory, name)
         if name in OWN:
             raise Conflict(f"The image {name} is the panel's own.", hint="Import another one beside it.")
         if users := self._users(name):
@@ -88,7 +88,7 @@ class RawImages:
 
     async def commit(self, record: Record, name: str, owner: str, told: Told) -> str:
         self.check_free(name)
-        spec, image = record.spec, images.get_image(self._directory, record.spec.image)
+        spec, image = record.spec, images.used_image(self._directory, record.spec.image)
         defaults = Defaults(command=spec.command, env=image.env | spec.env, cwd=spec.cwd, user=spec.user)
         async with self._scratch() as scratch:
             task = Commit(
@@ -108,7 +108,7 @@ class RawImages:
     # ── archives ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def view_of_image(self, name: str) -> View:
-        return View(images.get_image(self._directory, name).rootfs, "", 0)
+        return View(images.used_image(self._directory, name).rootfs, "", 0)
 
     async def export(self, view: View, output: int) -> None:
         """A tar into ``output``, which is closed; ends early when nobody reads it any more."""
@@ -119,7 +119,7 @@ class RawImages:
             os.close(output)
 
     def view_of(self, record: Record) -> View:
-        image = images.get_image(self._directory, record.spec.image)
+        image = images.used_image(self._directory, record.spec.image)
         return View(image.rootfs, f"{self._home(record.id)}/upper", record.uid_base)
 
     @contextlib.asynccontextmanager

@@ -27,8 +27,11 @@ class Wire:
         self._records = records
         self.networks: Networks | None = None
 
-    async def open(self) -> None:
-        self.networks = await asyncio.to_thread(open_networks, self._tag, self._state_file)
+    async def open(self, records: Iterable[Record]) -> None:
+        """``records``: the places that they have tell of a network that the state file has lost."""
+        those_that_run_last = sorted(records, key=lambda record: record.phase != "ready")
+        held = {one.spec.network or DEFAULT: one.attachment for one in those_that_run_last if one.attachment is not None}
+        self.networks = await asyncio.to_thread(open_networks, self._tag, self._state_file, held=held)
 
     async def assert_rules(self) -> None:
         """Also once after ``open`` and every ``keep``: until then the rules that were there still stand."""

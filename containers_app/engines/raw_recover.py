@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import time
 from collections.abc import Sequence
 
 import msgspec
 
 from ..kernel import procfs
+from ..kernel import syscalls as sc
 from .keeper_client import KeeperChild
 from .raw_store import Ending, Record, Run
 
@@ -16,8 +19,8 @@ UNKNOWN = Ending(None, 0, None)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """``action``: remove (half made, or half removed), adopt (it runs; ``pidfd`` is the caller's), end (it ran, and
-    runs no more), keep (it was not running)."""
+    """``action``: remove (half made, or half removed), adopt (it runs), end (it ran, and runs no more), keep (it was not
+    running). ``pidfd`` of the run, where there is one, is the caller's."""
 
     action: str
     run: Run | None = None
@@ -44,7 +47,8 @@ def look(record: Record, children: Sequence[KeeperChild], group_pids: Sequence[i
     if ticks is None or (run.start_ticks and ticks != run.start_ticks):
         os.close(pidfd)
         return Outcome("end")  # gone, and its pid is another's now
-    return Outcome("adopt", Run(run.id, run.boot_id, pid, ticks, run.started_at or _started_at(ticks)), pidfd)
+    found = Run(run.id, run.boot_id, pid, ticks, run.started_at or _started_at(ticks))
+    return Outcome("end" if select.select([pidfd], [], [], 0)[0] else "adopt", found, pidfd)
 
 
 def _launched_unseen(run: Run, children: Sequence[KeeperChild], group_pids: Sequence[int]) -> int:
@@ -60,16 +64,23 @@ def _started_at(ticks: int) -> float:
     return procfs.boot_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def read_exit(record: Record, home: str) -> Ending:
-    """The keeper's exit record of this very run, or unknown."""
+def how_it_ended(record: Record, home: str, pidfd: int) -> Ending:
+    """The keeper's exit record of this very run, else what the kernel tells by ``pidfd`` (-1 for none), or unknown."""
+    run = record.run
     try:
         with open(f"{home}/exit.json") as file:
             told = json.load(file)
-        if record.run is not None and told["run"] == record.run.id:
+        if run is not None and told["run"] == run.id:
             return Ending(int(told["code"]), int(told["signal"]), float(told["at"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return UNKNOWN
+    if run is None or pidfd < 0:
+        return UNKNOWN
+    # Until init, which has got it from a keeper that died, reaps it its stat tells; from then on its pidfd does.
+    status = sc.exit_status(pidfd)
+    if status is None and (status := procfs.zombie_status(run.pid, run.start_ticks)) is None:
+        status = sc.exit_status(pidfd)
+    return UNKNOWN if status is None else from_wait_status(status, time.time())
 
 
 def from_wait_status(status: int, at: float) -> Ending:

@@ -29,6 +29,7 @@ from .raw_joins import Joiner
 from .raw_network import Wire
 from .raw_signals import catches, send
 from .raw_store import UIDS_EACH, Ending, Record, Run, Store
+from .raw_unwritten import Unwritten
 
 if TYPE_CHECKING:
     from .raw_spares import Spare
@@ -75,6 +76,7 @@ class Runner:
         self._exits: dict[str, asyncio.Future[Exit]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.unreleased: list[dict[str, str]] = []
+        self.unwritten = Unwritten(store, self.spawn)
         self.keeper = KeeperClient(f"{run}/keeper.sock", exited=self._keeper_says, found=lambda: None)
 
     def group(self, sandbox_id: str, shared: str = "") -> str:
@@ -86,6 +88,7 @@ class Runner:
         return self.group(record.id, record.spec.group)
 
     async def close(self) -> None:
+        self.unwritten.save_now()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,7 +98,7 @@ class Runner:
     # ── launching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def place(self, record: Record, run: str) -> raw_plan.Place:
-        image = images.get_image(self._images, record.spec.image)
+        image = images.used_image(self._images, record.spec.image)
         paths = self._cgroups.find(self.group_of(record))
         cgroup2 = paths.get("", "")
         v1 = dict.fromkeys(path for path in paths.values() if path != cgroup2)
@@ -181,21 +184,22 @@ class Runner:
 
     @contextlib.asynccontextmanager
     async def _starting(self, sandbox: Sandbox, run: Run, fds: list[int]) -> AsyncIterator[None]:
-        """Undone when it fails."""
+        """Undone when it fails. OSError is the disk's here, and told as that."""
         record = sandbox.record
         had = record.run, record.ending, record.stopped_by
         record.run, record.phase, record.ending, record.stopped_by = run, "starting", None, ""
         self.expect_exit(run.id)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.forget_exit(run.id)
             self.release(sandbox.paths)
             await self.wire.release(record)
             record.phase, (record.run, record.ending, record.stopped_by) = "ready", had
             sandbox.ahead = None
-            with contextlib.suppress(OSError):
-                self._store.save(record)
+            self.unwritten.save(record)
+            if isinstance(error, OSError):
+                raise disk_refused(error) from None
             raise
         finally:
             for fd in fds:
@@ -222,13 +226,10 @@ class Runner:
         asyncio.get_running_loop().call_soon(self._note_running, sandbox, run.id)
 
     def _note_running(self, sandbox: Sandbox, run: str) -> None:
-        """After the answer: "starting" is written, and that is enough to find it again, on a full disk too."""
+        """After the answer: "starting" is written, and that is enough to find it again."""
         record = sandbox.record
         if record.phase == "running" and record.run is not None and record.run.id == run:
-            try:
-                self._store.save(record)
-            except OSError as error:
-                log.warning("sandbox %s runs, which can't be written: %s", record.id, error)
+            self.unwritten.save(record)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,9 +279,7 @@ class Runner:
             told = await asyncio.wait_for(self.expect_exit(run.id), EXIT_WORD_SECONDS if self.keeper.connected else 0)
             ending = Ending(told.code, told.signal, told.at)
         except TimeoutError:
-            ending = raw_recover.read_exit(record, self._store.home(record.id))
-            if ending.code is None and (status := sc.exit_status(sandbox.pidfd)) is not None:
-                ending = raw_recover.from_wait_status(status, time.time())
+            ending = raw_recover.how_it_ended(record, self._store.home(record.id), sandbox.pidfd)
         await self._settle(sandbox, ending)
 
     async def _settle(self, sandbox: Sandbox, ending: Ending) -> None:
@@ -294,10 +293,7 @@ class Runner:
         record.ending, record.paused = ending, False
         raw_restart.decide(record, ending)
         record.phase = "removing" if record.phase == "removing" else "ready"
-        try:
-            self._store.save(record)
-        except OSError as error:  # a full disk: what happened is known here, and found out again at the next start
-            log.warning("sandbox %s: its end can't be written: %s", record.id, error)
+        self.unwritten.save(record)
         sandbox.ended.set()
         self._ended(sandbox)
 
@@ -327,11 +323,13 @@ class Runner:
         record = sandbox.record
         if outcome.action == "adopt":
             record.run, record.phase, record.paused = outcome.run, "running", self._cgroups.frozen(sandbox.paths)
-            self._store.save(record)
+            self.unwritten.save(record)
             self.wire.keep(record)
             self.watch(sandbox, outcome.pidfd)
         elif outcome.action == "end":
-            await self._settle(sandbox, outcome.ending or raw_recover.read_exit(record, self._store.home(record.id)))
+            record.run, sandbox.pidfd = outcome.run or record.run, outcome.pidfd
+            home = self._store.home(record.id)
+            await self._settle(sandbox, outcome.ending or raw_recover.how_it_ended(record, home, outcome.pidfd))
 
     # ── signals ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

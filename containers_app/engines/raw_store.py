@@ -5,14 +5,13 @@ was under way:
 
     ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from running
 
-A directory without a record is half made: the record comes last. The version before lies beside it (record.json.new).
+A directory without a record is half made: the record comes last. Its last two versions are kept (kernel/state_file.py).
 ``starting``: a launch was asked for, adopt it or clean up; a new sandbox goes there at once. ``removing``: finish the removal.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -21,8 +20,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from ..errors import Conflict
-from ..kernel import syscalls as sc
-from ..kernel import top_directory
+from ..kernel import state_file, top_directory
 from ..kernel.network import Attachment
 from ..spec import ContainerSpec, LimitValue, Port
 
@@ -81,6 +79,9 @@ class Record(msgspec.Struct, kw_only=True):
         return [(self.uid_base, UIDS_EACH)] if self.uid_base else []
 
 
+_decode = msgspec.json.Decoder(Record).decode
+
+
 class Store:
     """All records of one data directory. Methods raise OSError when the disk does."""
 
@@ -104,24 +105,10 @@ class Store:
         records, broken = [], []
         for name in self.names():
             try:
-                records.append(self._load(f"{self.home(name)}/record.json"))
-            except (OSError, msgspec.DecodeError):
+                records.append(state_file.read(f"{self.home(name)}/record.json", _decode))
+            except (OSError, ValueError):
                 broken.append(name)
         return records, broken
-
-    @staticmethod
-    def _load(path: str) -> Record:
-        """The newer of the last two versions that can be read: a power cut may have left either as it was, or cut short."""
-        found: list[Record] = []
-        with open(path, "rb") as file:  # without it there is no sandbox
-            last = file.read()
-        with contextlib.suppress(msgspec.DecodeError):
-            found.append(msgspec.json.decode(last, type=Record))
-        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError), open(path + ".new", "rb") as file:
-            found.append(msgspec.json.decode(file.read(), type=Record))
-        if not found:
-            raise msgspec.DecodeError(f"{path} can't be read")
-        return max(found, key=lambda record: record.version)
 
     def names(self) -> list[str]:
         """Of every sandbox that has a directory. What a removal, or a worker with spares, left behind when killed goes now."""
@@ -132,31 +119,16 @@ class Store:
         return sorted(os.listdir(self.directory))
 
     def save(self, record: Record) -> None:
-        """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too.
-
-        It is written over the version before the last and then takes the last one's place: a new file each time, or one
-        emptied first, would be written to the disk at once by ext4, which takes milliseconds.
-        """
-        path = f"{self.home(record.id)}/record.json"
+        """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
         record.version += 1
-        write_over(path + ".new", msgspec.json.encode(record))
-        try:
-            sc.exchange(path + ".new", path)
-        except FileNotFoundError:  # the first
-            os.rename(path + ".new", path)
+        state_file.write(f"{self.home(record.id)}/record.json", msgspec.json.encode(record))
         self.unsynced[record.id] = None
         self.saved()
 
     def sync(self, sandboxes: Iterable[str]) -> None:
         """In a thread: wait until the disk has them. Milliseconds, so never on the way to a running sandbox."""
         homes = [self.home(sandbox) for sandbox in sandboxes]
-        for path in (*(f"{home}/record.json" for home in homes), *homes, self.directory):
-            with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+        state_file.sync((*(f"{home}/record.json" for home in homes), *homes, self.directory))
 
     def make(self, record: Record) -> None:
         """Its directory; ``save`` then makes it a sandbox."""
@@ -187,17 +159,6 @@ class Store:
             os.rename(self.home(sandbox), gone)
         if os.path.exists(gone):
             shutil.rmtree(gone)
-
-
-def write_over(path: str, data: bytes) -> None:
-    """A small file, whole; of one that was there nothing is left."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        if os.write(fd, data) < len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        os.ftruncate(fd, len(data))
-    finally:
-        os.close(fd)
 
 
 def free_uid_base(base: int, count: int, used: Iterable[tuple[int, int]]) -> int:

@@ -14,6 +14,7 @@ Sources: nft(8), iptables(8), iptables-extensions(8), the Docker manual's "Packe
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -121,6 +122,14 @@ def _leave(network: Network) -> list[str]:
         rules.append(f'{family} saddr {subnet} oifname != "{bridge}" masquerade')
         rules.append(f'{family} saddr {subnet} oifname "{bridge}" ct status dnat masquerade')
     return rules
+
+
+def masqueraded(tag: str) -> set[str]:
+    """The bridges that a way leads off by the rules that stand, by the first of ``_leave``."""
+    nft = _program("nft")
+    command = [nft or "nft", "list", "chain", "inet", table_name(tag), "leave"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False) if nft else None
+    return set(re.findall(r'oifname "([^"]+)" ip saddr 127\.0\.0\.0/8 masquerade', done.stdout)) if done else set()
 
 
 def bridged_packets_pass(program: str) -> bool:

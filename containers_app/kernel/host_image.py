@@ -9,13 +9,12 @@ the policy's ``host_image``, which is off unless root sets it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
 
-import msgspec
-
-from .images import Image, get_image
+from .images import Image, read_image, used_image, write_facts
 
 HOST_IMAGE = "host"
 _SHOWN = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32")  # the latter are links on merged-usr systems
@@ -45,8 +44,7 @@ def ensure_host_image(images_dir: str) -> Image:
     image = Image(
         name=HOST_IMAGE, source="host:/", digest="", created_at=time.time(), size=0, command=("sleep", "infinity"), env={}
     )  # fmt: skip
-    if not (place / "image.json").exists():
-        new = place / ".image.json.new"
-        new.write_bytes(msgspec.json.format(msgspec.json.encode(image)))
-        new.rename(place / "image.json")
-    return get_image(images_dir, HOST_IMAGE)
+    if read_image(images_dir, HOST_IMAGE) is None:
+        with contextlib.suppress(OSError):  # a full disk: sandboxes need the files alone
+            write_facts(place, image)
+    return used_image(images_dir, HOST_IMAGE)

@@ -1,25 +1,27 @@
 """The bridge networks of an instance: the default one and those with a name, and the rules that all of them share.
 
-One file, written whole or not at all, says which there are; a network is written there before its bridge is made, and taken out
-before its bridge goes, so that whoever is killed in between, ``open_networks`` makes or removes what is missing. The kernel is
-asked first where a bridge is up: the file's subnet counts while there is none (after a reboot).
+One file, of which two versions are kept (state_file.py), says which there are; a network is written there before its bridge is
+made, and taken out before its bridge goes, so that whoever is killed in between, ``open_networks`` makes or removes what is
+missing. The kernel is asked first where a bridge is up: the file's subnet counts while there is none (after a reboot). What the
+file has lost the places that sandboxes have still tell: their bridges stay.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import logging
 import os
 import re
 import secrets
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
 
-from ..errors import Conflict, InvalidInput, NotFound
-from . import firewall, forwarding, netlink, nftables, resolver, shaping, subnets
+import msgspec
+
+from ..errors import Conflict, InvalidInput, KernelRefused, NotFound
+from . import firewall, forwarding, netlink, nftables, resolver, shaping, state_file, subnets
 from .network import DEFAULT, Attachment, Network, ensure_bridge, link_index
 from .ports import Ports
 from .subnets import Subnet
@@ -28,6 +30,7 @@ _TAG = re.compile(r"[0-9a-f]{6}", re.ASCII)
 _BRIDGE = re.compile(r"tr[0-9a-f]{6}", re.ASCII)
 _NAMED = re.compile(r"tr[0-9a-f]{6}-n[0-9a-f]{5}", re.ASCII)
 MOST = 128  # networks of an instance beside the default one
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Networks:
     no_nat6: str = ""  # why IPv6 does not lead off this host, "" where it does
     all: dict[str, Network] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
+    _version: int = 0  # of the state file
     _generation: int = 0  # of all tables, when ours were last looked at
     _rules: bytes = b""  # the digest of ours as we wrote them
 
@@ -143,7 +147,11 @@ class Networks:
         if network.name == DEFAULT:
             raise Conflict("The default network can't be removed.", hint="It goes with the panel: deploy/down --all.")
         with forwarding.host_lock(self.note):
-            self._drop(network)
+            try:
+                self._drop(network)
+            except KernelRefused:  # a full disk: it stays
+                self.all[name] = network
+                raise
             self._assert_rules()
 
     def _drop(self, network: Network) -> None:
@@ -174,32 +182,32 @@ class Networks:
                 return name
 
     def _save(self) -> None:
-        default = self.all[DEFAULT]
-        state: dict[str, Any] = {"subnet": str(default.subnet)}
-        if self.prefix6 is not None:
-            state["prefix6"] = str(self.prefix6)
-        if named := [one for one in self.all.values() if one.name != DEFAULT]:
-            state["networks"] = [
-                {
-                    "name": one.name, "bridge": one.bridge, "subnet": str(one.subnet),
-                    "subnet6": str(one.subnet6) if one.subnet6 is not None else "", "nat": one.nat, "isolated": one.isolated,
-                }
-                for one in named
-            ]  # fmt: skip
-        forwarding.write_atomically(self.state_file, json.dumps(state))
+        default, rows = self.all[DEFAULT], [_row(one) for one in self.all.values() if one.name != DEFAULT]
+        self._version += 1
+        state = _File(self._version, str(default.subnet), str(self.prefix6 or ""), rows)
+        try:
+            state_file.write(self.state_file, msgspec.json.encode(state))
+            state_file.sync((self.state_file, os.path.dirname(self.state_file)))
+        except OSError as error:
+            hint = f"Look at df {os.path.dirname(self.state_file)}."
+            raise KernelRefused(f"{self.state_file} can't be written: {error.strerror}.", hint=hint) from None
 
 
-def open_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> Networks:
-    """Idempotent: bridges as the file says, and none of ours that it does not. ``note`` is shared by a host's instances."""
+def open_networks(tag: str, path: str, note: str = forwarding.NOTE, held: Mapping[str, Attachment] | None = None) -> Networks:
+    """Idempotent: bridges as the file at ``path`` says, and none of ours that it does not.
+
+    ``note`` is shared by a host's instances. ``held``: of each network that a sandbox has a place in, such a place.
+    """
     bridge = _default_bridge(tag)
-    state = _read_state(state_file)
+    state = _read_state(path)
     no_ipv6 = subnets.no_ipv6()
     with forwarding.host_lock(note):
+        lost = _recall(state, held or {}, tag)
         found = subnets.read_links()
         ours = {index for index, link in found.items() if link.name[: len(bridge)] == bridge}
         taken = subnets.taken_networks(ours) | _name_servers()
         prefix6 = None if no_ipv6 else state.prefix6 or subnets.choose_prefix6(taken)
-        networks = Networks(tag, state_file, note, prefix6, no_ipv6)
+        networks = Networks(tag, path, note, prefix6, no_ipv6, _version=state.version)
         six = next(prefix6.subnets(new_prefix=subnets.PREFIX6)) if prefix6 is not None else None
         subnet = _settle_subnet(tag, bridge, state.subnet, taken | {one.subnet for one in state.named}, found)
         last = secrets.randbelow(subnet.num_addresses - 3)
@@ -208,9 +216,14 @@ def open_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> Net
             if no_ipv6:
                 one.subnet6 = None
             networks.all[one.name] = one
-        if state != _State(subnet, prefix6 or state.prefix6, state.named):
+        if lost or not state.version or (state.subnet, state.prefix6) != (subnet, prefix6 or state.prefix6):
             networks.prefix6 = prefix6 or state.prefix6  # kept for the day on which the host has IPv6 again
-            networks._save()
+            try:
+                networks._save()
+            except KernelRefused as error:
+                if all(link.name != bridge for link in found.values()):
+                    raise
+                _log.warning("%s What is there goes on.", error.message)  # the next start finds it as this one did
             networks.prefix6 = prefix6
         known = {network.bridge for network in networks.all.values()}
         for link in found.values():
@@ -223,7 +236,7 @@ def open_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> Net
     return networks
 
 
-def remove_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> None:
+def remove_networks(tag: str, path: str, note: str = forwarding.NOTE) -> None:
     """Take everything of this instance's networks off the host; what is not there is no error."""
     with forwarding.host_lock(note):
         for link in reversed(links(tag)):
@@ -232,8 +245,7 @@ def remove_networks(tag: str, state_file: str, note: str = forwarding.NOTE) -> N
         firewall.remove_iptables_rules(tag)
         if not any(_BRIDGE.fullmatch(link.name) for link in subnets.read_links().values()):
             forwarding.close_forwarding(note)
-    if os.path.exists(state_file):
-        os.unlink(state_file)
+    state_file.remove(path)
 
 
 def links(tag: str) -> list[str]:
@@ -288,37 +300,86 @@ def _settle_subnet(
     return subnet
 
 
+# ── the state file ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Row(msgspec.Struct, frozen=True):
+    name: str
+    bridge: str
+    subnet: str
+    subnet6: str
+    nat: bool
+    isolated: bool
+
+
+class _File(msgspec.Struct, frozen=True):
+    version: int = 0
+    subnet: str = ""
+    prefix6: str = ""
+    networks: list[_Row] = []
+
+
+_decode = msgspec.json.Decoder(_File).decode
+
+
 @dataclass(slots=True)
 class _State:
+    version: int
     subnet: IPv4Network | None
     prefix6: IPv6Network | None
     named: list[Network]
 
 
+def _row(one: Network) -> _Row:
+    return _Row(one.name, one.bridge, str(one.subnet), str(one.subnet6 or ""), one.nat, one.isolated)
+
+
 def _read_state(path: str) -> _State:
     """What is missing or spoilt is None or left out, and chosen anew."""
     try:
-        with open(path, encoding="utf-8") as file:
-            raw = json.load(file)
-    except (FileNotFoundError, ValueError):
-        return _State(None, None, [])
-    raw = raw if isinstance(raw, dict) else {}
-    subnet, prefix6 = _network(raw.get("subnet")), _network(raw.get("prefix6"))
+        file = state_file.read(path, _decode)
+    except FileNotFoundError:
+        file = _File()
+    except ValueError as error:
+        _log.warning("%s; networks are what the kernel and the sandboxes tell of them", error)
+        file = _File()
+    subnet, prefix6 = _network(file.subnet), _network(file.prefix6)
     if not (isinstance(subnet, IPv4Network) and subnet.prefixlen == subnets.PREFIX and subnet.is_private):
         subnet = None
     if not (isinstance(prefix6, IPv6Network) and prefix6.prefixlen == 48 and prefix6.subnet_of(subnets.LOCAL6)):
         prefix6 = None
     named = []
-    for one in raw.get("networks") or []:
-        four, six = _network(one["subnet"]), _network(one["subnet6"])
-        if isinstance(four, IPv4Network) and _NAMED.fullmatch(one["bridge"]):
+    for one in file.networks:
+        four, six = _network(one.subnet), _network(one.subnet6)
+        if isinstance(four, IPv4Network) and _NAMED.fullmatch(one.bridge):
             six = six if isinstance(six, IPv6Network) else None
-            named.append(Network(one["name"], one["bridge"], four, six, one["nat"], one["isolated"]))
-    return _State(subnet, prefix6, named)
+            named.append(Network(one.name, one.bridge, four, six, one.nat, one.isolated))
+    return _State(file.version, subnet, prefix6, named)
 
 
-def _network(text: object) -> Subnet | None:
+def _network(text: str) -> Subnet | None:
     try:
-        return ip_network(text) if isinstance(text, str) and text else None
+        return ip_network(text) if text else None
     except ValueError:
         return None
+
+
+def _recall(state: _State, held: Mapping[str, Attachment], tag: str) -> bool:
+    """Add what the file has lost of the networks in ``held``; whether that was a named one.
+
+    Whether there is a way out of it only the firewall's rules still tell: without them there is none.
+    """
+    if (place := held.get(DEFAULT)) is not None:
+        state.subnet = state.subnet or IPv4Network((place.gateway, place.prefix), strict=False)
+        if state.prefix6 is None and place.address6:
+            state.prefix6 = IPv6Network((place.address6, 48), strict=False)
+    lost = held.keys() - {DEFAULT} - {one.name for one in state.named}
+    with_nat = firewall.masqueraded(tag) if lost else set()
+    for name in sorted(lost):
+        place = held[name]
+        four = IPv4Network((place.gateway, place.prefix), strict=False)
+        six = IPv6Network((place.address6, place.prefix6), strict=False) if place.address6 else None
+        state.named.append(Network(name, place.bridge, four, six, place.bridge in with_nat, place.isolated))
+        way = "with" if place.bridge in with_nat else "without"
+        _log.warning("the network %s was lost; it is there again as its sandboxes have it, %s a way out", name, way)
+    return bool(lost)

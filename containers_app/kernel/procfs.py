@@ -86,6 +86,15 @@ def start_time(pid: int, proc: str = "/proc") -> int | None:
     return int(found[1][19]) if found else None
 
 
+def zombie_status(pid: int, started: int, proc: str = "/proc") -> int | None:
+    """The wait status of a process that has ended and was not reaped yet, field 52 of proc_pid_stat(5), which root may read.
+
+    ``started`` as ``start_time`` gave it. None when it lives, or has gone.
+    """
+    found = _stat(pid, proc)
+    return int(found[1][49]) if found and found[1][0] in (b"Z", b"X") and int(found[1][19]) == started else None
+
+
 def is_kernel_thread(pid: int, proc: str = "/proc") -> bool:
     """PF_KTHREAD of the flags in proc_pid_stat(5); False when it is gone."""
     found = _stat(pid, proc)

@@ -13,7 +13,7 @@ from containers_app.engines.docker import DockerEngine
 from containers_app.engines.groups import Groups
 from containers_app.engines.policy import Policy
 from containers_app.engines.raw_removal import remove_everything
-from containers_app.errors import Conflict, InvalidInput, NotFound, Unsupported
+from containers_app.errors import Conflict, InvalidInput, KernelRefused, NotFound, Unsupported
 from containers_app.kernel import block
 from containers_app.kernel.cgroups import Cgroups, choose, files
 from containers_app.worker import adding
@@ -93,6 +93,70 @@ def test_a_group_with_somebody_elses_control_group_in_it_stays(groups: Groups, c
     with pytest.raises(Conflict):
         groups.remove("team", [])
     cgroups.remove(stray)
+    groups.remove("team", [])
+
+
+SPOILT = {"truncated": lambda data: data[:20], "empty": lambda data: b"", "garbage": lambda data: b"\0\xff" * 40}
+
+
+@pytest.mark.parametrize("how", [*SPOILT, "gone"])
+def test_a_group_whose_record_is_lost_is_there_again_and_its_members_run_on(
+    groups: Groups, cgroups: Cgroups, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {"pids": 30, "memory": 64 * MEGABYTE, "cpu": 0.5}
+    groups.create("team", "ann", {"pids": 20})
+    groups.update_limits("team", {**asked})
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        adding.add_to_group(lambda: groups.prepare_processes("team"), [], process.pid, ("cgroup",), "", Policy(), cgroups)
+        for path in (tmp_path / "groups").iterdir():
+            path.unlink() if how == "gone" else path.write_bytes(SPOILT[how](path.read_bytes()))
+        for _ in range(2):  # once lost it is told of, and then it is written
+            again = Groups(groups.place("team").split("/")[0].removeprefix("terrarium-"), str(tmp_path), cgroups)
+            again.open()
+            assert again.names() == ["team"] and again.processes("team") == [process.pid] and process.poll() is None
+            assert (again.get("team").owner, again.get("team").requested) == ("", asked)
+            assert again.places() == groups.places()
+        assert caplog.text.count("the record of the group team is lost") == 1
+    finally:
+        process.kill()
+        process.wait()
+    groups.remove("team", [])
+    assert list((tmp_path / "groups").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_where_the_last_version_of_a_groups_record_is_spoilt_the_one_before_counts(
+    groups: Groups, cgroups: Cgroups, tmp_path: Path, how: str
+) -> None:
+    groups.create("team", "ann", {"pids": 30})
+    groups.update_limits("team", {"memory": 64 * MEGABYTE})
+    record = tmp_path / "groups" / "team.json"
+    record.write_bytes(SPOILT[how](record.read_bytes()))
+    groups.open()
+    assert (groups.get("team").owner, groups.get("team").requested) == ("ann", {"pids": 30})
+    assert groups.read_limits("team")["memory"].drift  # what was asked for last is seen as what it is: unknown
+    groups.remove("team", [])
+
+
+def test_on_a_full_disk_a_group_is_refused_in_words_and_nothing_has_changed(
+    groups: Groups, cgroups: Cgroups, tmp_path: Path
+) -> None:
+    place = tmp_path / "groups"
+    groups.create("team", "ann", {"pids": 30})
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    try:
+        with pytest.raises(OSError):
+            (place / "filler").write_bytes(b"x" * (1 << 20))
+        with pytest.raises(KernelRefused, match="No space left"):
+            groups.create("other", "ann", {"pids": 30})
+        with pytest.raises(KernelRefused, match="No space left"):
+            groups.update_limits("team", {"pids": 40, "memory": 64 * MEGABYTE})
+        assert groups.names() == ["team"] and not os.path.exists(groups.paths("other")["pids"])
+        limits = groups.read_limits("team")
+        assert [(limits[name].requested, limits[name].kernel) for name in ("pids", "memory")] == [(30, 30), (None, None)]
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
     groups.remove("team", [])
 
 

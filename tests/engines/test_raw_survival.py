@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from containers_app.engines.raw import RawEngine
 from containers_app.engines.raw_removal import remove_everything
 from containers_app.engines.raw_store import Store
 from containers_app.kernel import cgroups
+from tests.kernel.test_endings import kernel_keeps_endings
 
 from .conftest import Home, spec, until
 
@@ -58,14 +60,55 @@ async def test_sandboxes_outlive_the_keeper_and_their_end_is_still_told(home: Ho
     os.kill(box.pid, signal.SIGTERM)  # ignored by pid 1 without a handler: it lives
     os.kill(box.pid, signal.SIGKILL)
     await until(lambda: engine.get(box.id).state == "exited")
-    ended = engine.get(box.id)
-    assert ended.exit_code in (137, None) and ended.reason
     home.start_keeper()
     async with asyncio.timeout(5):
         await engine.start(box.id)
     assert engine.get(box.id).state == "running"
     await engine.remove(box.id, force=True)
     await engine.close()
+
+
+@pytest.mark.parametrize("keeper", ["gone", "another"])
+async def test_what_ends_without_its_keeper_is_told_with_its_code_and_signal(home: Home, keeper: str) -> None:
+    """By the kernel: for good from 6.15 on, before that for as long as init has not reaped it. Else it is said to be unknown."""
+    engine = await again(home)
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 1 & wait; done"
+    leaves = await engine.create(spec("leaves", command=["sh", "-c", script]), "")
+    killed = await engine.create(spec("killed"), "")
+    await until(lambda: (home.data / "sandboxes" / leaves.id / "log").read_text() == "ready\n")
+    home.kill_keeper()
+    if keeper == "another":
+        home.start_keeper()
+        await until(lambda: engine.status().available)
+    os.kill(leaves.pid, signal.SIGTERM)
+    os.kill(killed.pid, signal.SIGKILL)
+    for box, code, number in ((leaves, 7, 0), (killed, 137, 9)):
+        await until(lambda box=box: engine.get(box.id).state == "exited")
+        ending = engine._find(box.id).record.ending
+        assert ending is not None
+        if kernel_keeps_endings() or ending.code is not None:
+            assert (engine.get(box.id).exit_code, ending.signal) == (code, number)
+        else:
+            assert "unknown" in engine.get(box.id).reason
+        await engine.remove(box.id, force=False)
+    await engine.close()
+
+
+async def test_what_has_ended_without_worker_and_keeper_is_told_as_ended_at_once(home: Home) -> None:
+    first = await again(home)
+    box = await first.create(spec(), "")
+    pidfd = os.pidfd_open(box.pid)
+    await first.close()
+    home.kill_keeper()
+    os.kill(box.pid, signal.SIGKILL)
+    await asyncio.to_thread(select.select, [pidfd], [], [], 30)
+    os.close(pidfd)
+    home.start_keeper()
+    second = await again(home)
+    found = second.get(box.id)  # its code is known as long as init has not reaped it
+    assert found.state == "exited" and (found.exit_code == 137 or "unknown" in found.reason)
+    await second.remove(box.id, force=False)
+    await second.close()
 
 
 @pytest.mark.parametrize("half", ["made", "removed"])

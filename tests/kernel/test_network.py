@@ -212,7 +212,8 @@ def test_the_subnet_is_remembered_when_the_bridge_has_gone(opened, tag, files):
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"subnet": "10.', '{"subnet": "8.8.0.0/20"}', '{"subnet": 7}', "[]", '{"subnet": "10.0.0.0/8"}']
+    "text",
+    ["", '{"subnet": "10.', '{"subnet": "8.8.0.0/20"}', '{"subnet": 7}', "[]", '{"subnet": "10.0.0.0/8"}', '{"networks": [{}]}'],
 )
 def test_a_spoilt_state_file_is_written_anew(host, tag, files, text):
     with open(files[0], "w") as file:
@@ -220,7 +221,8 @@ def test_a_spoilt_state_file_is_written_anew(host, tag, files, text):
     net = open_networks(tag, *files)
     assert net.default.subnet.prefixlen == 20
     with open(files[0]) as file:
-        assert json.load(file) == {"subnet": str(net.default.subnet), "prefix6": str(net.prefix6)}
+        written = {"version": 1, "subnet": str(net.default.subnet), "prefix6": str(net.prefix6), "networks": []}
+        assert json.load(file) == written
 
 
 def test_a_remembered_subnet_that_now_clashes_is_given_up(opened, tag, files):

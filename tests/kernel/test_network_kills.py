@@ -9,10 +9,13 @@ import subprocess
 
 import pytest
 
-from containers_app.kernel import firewall, netlink, networks
+from containers_app.kernel import firewall, netlink, networks, syscalls
 from tests.kernel.netns import fresh_host, run
 
-STEPS = ((netlink, "send"), (os, "replace"), (subprocess, "run"), (firewall, "let_loopback_in"))
+STEPS = (
+    (netlink, "send"), (os, "write"), (os, "ftruncate"), (syscalls, "exchange"), (subprocess, "run"),
+    (firewall, "let_loopback_in"),
+)  # fmt: skip
 
 
 def killed_before(step, action):

@@ -10,6 +10,8 @@ from .store import (
     list_images,
     read_image,
     remove_scratch,
+    used_image,
+    write_facts,
 )
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "list_images",
     "read_image",
     "remove_scratch",
+    "used_image",
+    "write_facts",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from . import debootstrap, layers, programs, registry, views
 from .confined import run_inside
 from .reading import PIECE, Plain
 from .references import parse_reference
-from .store import Image, install_image, read_image, write_file
+from .store import Image, install_image, read_image, write_facts
 from .task import Budget, Commit, CopyLayer, Defaults, Done, Export, Failed, Import, Reporter, Task, failed
 from .tree import complete
 from .unpack import Unpacker
@@ -245,7 +245,7 @@ def finish(task: Import | Commit, source: str, digest: str, defaults: Defaults, 
     new = scratch / "new"
     new.mkdir(mode=0o700)
     (scratch / "rootfs").rename(new / "rootfs")
-    write_file(new / "image.json", msgspec.json.format(msgspec.json.encode(image)), 0o600)
+    write_facts(new, image)
     views.run(["sync", "-f", str(new)], "The image could not be written")
     install_image(new, place)
     left_out = [f"{facts[kind]} {words}" for kind, words in _LEFT_OUT.items() if facts.get(kind, "0") != "0"]

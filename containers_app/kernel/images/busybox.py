@@ -5,6 +5,7 @@ Source: busybox(1), elf(5).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -19,7 +20,7 @@ import msgspec
 
 from ...errors import KernelRefused, Unsupported
 from .. import resolver
-from .store import Image, get_image, read_image, remove_scratch, replace_image, write_file
+from .store import Image, get_image, read_image, remove_scratch, replace_image, write_facts, write_file
 
 BUSYBOX = "/bin/busybox"
 _LAYOUT = b"1"  # to be raised when _write_root changes: the image is then built anew
@@ -41,17 +42,18 @@ FILES = {
 def ensure_busybox(images_dir: str, *, in_use: bool = False, busybox: str = BUSYBOX) -> Image:
     """The image "busybox" from the machine's own program; built anew when that has changed, unless a sandbox uses it."""
     existing = read_image(images_dir, "busybox")
+    if existing is None and in_use:
+        existing = _describe_again(Path(images_dir, "busybox"), busybox)
     if existing is not None and in_use:
         return existing
     program = _read_static(busybox)
-    digest = "sha256:" + hashlib.sha256(_LAYOUT + program).hexdigest()
-    if existing is not None and existing.digest == digest:
+    if existing is not None and existing.digest == _digest(program):
         return existing
     applets = _applets(busybox)
     try:
         os.makedirs(images_dir, mode=0o700, exist_ok=True)
         remove_scratch(images_dir)
-        _build(Path(images_dir), busybox, program, digest, applets)
+        _build(Path(images_dir), busybox, program, applets)
     except OSError as error:
         raise KernelRefused(
             f"The image busybox can't be written: {error.strerror}.", hint=f"Look at df and ls -ld {images_dir}."
@@ -59,15 +61,33 @@ def ensure_busybox(images_dir: str, *, in_use: bool = False, busybox: str = BUSY
     return get_image(images_dir, "busybox")
 
 
-def _build(images: Path, busybox: str, program: bytes, digest: str, applets: list[str]) -> None:
+def _describe_again(place: Path, busybox: str) -> Image | None:
+    """For files that are in use and whose image.json was cut short; None without them."""
+    program = place / "rootfs" / "bin" / "busybox"
+    if not program.is_file():
+        return None
+    image = _image(busybox, program.read_bytes(), _size(place / "rootfs"))
+    with contextlib.suppress(OSError):  # a full disk: sandboxes need the files alone
+        write_facts(place, image)
+    return msgspec.structs.replace(image, rootfs=str(place / "rootfs"))
+
+
+def _digest(program: bytes) -> str:
+    return "sha256:" + hashlib.sha256(_LAYOUT + program).hexdigest()
+
+
+def _image(busybox: str, program: bytes, size: int) -> Image:
+    return Image(
+        name="busybox", source=f"busybox:{busybox}", digest=_digest(program), created_at=time.time(), size=size,
+        command=("sleep", "infinity"), env={"PATH": _PATH},
+    )  # fmt: skip
+
+
+def _build(images: Path, busybox: str, program: bytes, applets: list[str]) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".busybox-", dir=images))
     try:
         size = _write_root(scratch / "rootfs", program, applets)
-        image = Image(
-            name="busybox", source=f"busybox:{busybox}", digest=digest, created_at=time.time(), size=size,
-            command=("sleep", "infinity"), env={"PATH": _PATH},
-        )  # fmt: skip
-        write_file(scratch / "image.json", msgspec.json.format(msgspec.json.encode(image)), 0o600)
+        write_facts(scratch, _image(busybox, program, size))
         replace_image(scratch, images / "busybox")
     finally:
         if scratch.exists():
@@ -113,4 +133,8 @@ def _write_root(root: Path, program: bytes, applets: list[str]) -> int:
     for applet in applets:
         if applet != "bin/busybox":
             (root / applet).symlink_to("/bin/busybox")
+    return _size(root)
+
+
+def _size(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())

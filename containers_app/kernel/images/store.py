@@ -3,7 +3,8 @@
 An image appears whole or not at all: it is built in a directory whose name begins with a dot, then renamed. Its files keep
 plain ids, 0 to 65535; a sandbox sees them through an id-mapped mount. A set-user-id program in it is harmless on the host:
 the directory is root's alone (0700), and inside of a sandbox root is nobody outside.
-``image.json`` says where it came from, so that every importer writes the same shape.
+``image.json`` says where it came from, so that every importer writes the same shape. Where that is cut short the image is there
+for the sandboxes that were made from it, and to be exported or removed; nothing new is made from it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from ...errors import Conflict, InvalidInput, NotFound
 
+SPOILT = "unknown: its image.json can't be read"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,126}", re.ASCII)
 
 
@@ -38,19 +40,41 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def list_images(images_dir: str) -> list[Image]:
-    """Sorted by name. A directory without a readable image.json is no image."""
+    """Sorted by name, those without a readable image.json too."""
     try:
         names = sorted(entry.name for entry in os.scandir(images_dir) if _NAME.fullmatch(entry.name))
     except FileNotFoundError:
         return []
-    return [image for name in names if (image := read_image(images_dir, name)) is not None]
+    return [image for name in names if (image := _look(images_dir, name)) is not None]
 
 
 def get_image(images_dir: str, name: str) -> Image:
-    image = read_image(images_dir, check_name(name))
+    """To make a sandbox from."""
+    image = used_image(images_dir, name)
+    if image.source == SPOILT:
+        raise Conflict(
+            f"Nothing can be made from the image {name}: its image.json can't be read.",
+            code="image_spoilt",
+            hint="Sandboxes made from it run on. Import it under another name, or remove them and it and import it again.",
+        )
+    return image
+
+
+def used_image(images_dir: str, name: str) -> Image:
+    """Of a sandbox that there is, which needs its files. All else is in the sandbox's spec, but for the image's environment."""
+    image = _look(images_dir, check_name(name))
     if image is None:
         names = ", ".join(image.name for image in list_images(images_dir))
         raise NotFound(f"There is no image “{name}”.", hint=f"Images are: {names}." if names else "Import an image first.")
+    return image
+
+
+def _look(images_dir: str, name: str) -> Image | None:
+    rootfs = f"{images_dir}/{name}/rootfs"
+    image = read_image(images_dir, name)
+    if image is None and os.path.isdir(rootfs):
+        made = os.stat(rootfs).st_mtime
+        return Image(name=name, source=SPOILT, digest="", created_at=made, size=0, command=(), env={}, rootfs=rootfs)
     return image
 
 
@@ -78,7 +102,7 @@ def install_image(scratch: Path, place: Path) -> None:
 
 def hide_image(images_dir: str, name: str) -> str:
     """The first half of a removal, one rename; the second is to remove what this returns. Raises NotFound."""
-    get_image(images_dir, name)
+    used_image(images_dir, name)
     gone = f"{images_dir}/.removed-{os.urandom(8).hex()}"
     os.rename(f"{images_dir}/{name}", gone)
     return gone
@@ -108,7 +132,7 @@ def read_image(images_dir: str, name: str) -> Image | None:
     try:
         facts = os.stat(f"{place}/image.json")
         return _decode(place, name, facts.st_ino, facts.st_mtime_ns)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
@@ -118,6 +142,14 @@ def _decode(place: str, name: str, inode: int, changed: int) -> Image:
     with open(f"{place}/image.json", "rb") as file:
         image = msgspec.json.decode(file.read(), type=Image)
     return msgspec.structs.replace(image, name=name, rootfs=f"{place}/rootfs")
+
+
+def write_facts(place: Path, image: Image) -> None:
+    """image.json, in the place of one that may be there."""
+    new = place / ".image.json.new"
+    new.unlink(missing_ok=True)
+    write_file(new, msgspec.json.format(msgspec.json.encode(image)), 0o600)
+    new.rename(place / "image.json")
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:

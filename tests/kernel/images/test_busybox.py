@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from containers_app.errors import InvalidInput, KernelRefused, NotFound, Unsupported
+from containers_app.errors import Conflict, InvalidInput, KernelRefused, NotFound, Unsupported
 from containers_app.kernel import images, resolver
 
 pytestmark = pytest.mark.skipif(not os.path.exists(images.BUSYBOX), reason="busybox-static is not installed")
@@ -95,9 +95,21 @@ def test_an_image_cut_short_is_built_anew(tmp_path):
     whole = images.ensure_busybox(directory)
     Path(directory, "busybox", "image.json").write_text('{"name": "busy')
     Path(directory, ".busybox-killed").mkdir()
-    assert images.list_images(directory) == []
+    with pytest.raises(Conflict, match=r"image\.json can't be read"):
+        images.get_image(directory, "busybox")
     assert images.ensure_busybox(directory).digest == whole.digest
     assert os.listdir(directory) == ["busybox"]
+
+
+@pytest.mark.parametrize("spoilt", [b"", b'{"name": "busy', b"\0\xff" * 40])
+def test_files_that_are_in_use_are_described_again_where_image_json_was_cut_short(tmp_path, spoilt):
+    directory = str(tmp_path)
+    whole = images.ensure_busybox(directory)
+    inode = os.stat(whole.rootfs).st_ino
+    Path(directory, "busybox", "image.json").write_bytes(spoilt)
+    again = images.ensure_busybox(directory, in_use=True)
+    assert (again.digest, again.size, again.env, again.rootfs) == (whole.digest, whole.size, whole.env, whole.rootfs)
+    assert os.stat(whole.rootfs).st_ino == inode and images.list_images(directory) == [again]
 
 
 def test_no_busybox_is_said_with_a_hint(tmp_path):
