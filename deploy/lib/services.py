@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ _WORKER_ENVIRONMENT = (
     "DOCKER_CERT_PATH",
     "DOCKER_TLS_VERIFY",
 )
+
+
+_CODE = "keeper.code"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ def services(instance: Instance) -> tuple[Service, ...]:
 def keeper_words(instance: Instance) -> tuple[str, ...]:
     """What the keeper's command line surely holds: for finding it when the pid file is lost."""
     return (str(instance.app / "containers_app/kernel/keeper.py"), "--run", str(instance.run))
+
+
+def keeper_code(instance: Instance) -> str:
+    """What the keeper would run now: a digest of all that it imports of ours, and the interpreter's version."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted((instance.app / "containers_app/kernel").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def keeper_is_current(instance: Instance) -> bool:
+    """Whether the living one runs that, and not what was there before an upgrade: worker and keeper have to be of one mind."""
+    try:
+        return (instance.run / _CODE).read_text() == keeper_code(instance)
+    except OSError:
+        return False
 
 
 def worker_argv(instance: Instance, *more: str) -> list[str]:
@@ -125,6 +145,9 @@ def _exec(service: Service) -> None:
 
 
 def _become_keeper(instance: Instance) -> None:
+    note = instance.run / f".{_CODE}.new"
+    note.write_text(keeper_code(instance))
+    note.replace(instance.run / _CODE)
     script, *rest = keeper_words(instance)
     os.execve(sys.executable, [sys.executable, "-I", "-S", script, *rest, "--data", str(instance.data)], root_environment())
 

@@ -22,7 +22,7 @@ from . import processes, unit
 from .console import Refused, say
 from .instance import Instance, load
 from .options import Place
-from .services import Service, keeper_words, services, start
+from .services import Service, keeper_is_current, keeper_words, services, start
 
 BACK_OFF_FIRST, BACK_OFF_MAX = 0.2, 5.0  # seconds before a program that died is started again; doubling
 HEALTHY_SECONDS = 10.0  # a program that ran for so long begins again with the first back-off
@@ -117,7 +117,12 @@ class Supervisor:
             self._died(watched, "at once")
 
     def _living_keeper(self) -> processes.Process | None:
-        return next(iter(processes.find(*keeper_words(self.instance))), None)
+        """None when there is none, or only one of other code: that is ended, and the sandboxes run on for the next one."""
+        living = next(iter(processes.find(*keeper_words(self.instance))), None)
+        if living is not None and not keeper_is_current(self.instance):
+            processes.stop(living, STOP_SECONDS)
+            return None
+        return living
 
     def _died(self, watched: Watched, how: str) -> None:
         if watched.pidfd >= 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -93,6 +95,24 @@ def test_keeper_outlives_down_and_is_found_again(second: Panel) -> None:
     assert not second.is_up() and not (second.run / "web.pid").exists()
     second.up()
     assert second.pid("keeper") == keeper
+
+
+def test_a_keeper_of_other_code_is_replaced_and_its_sandboxes_run_on(second: Panel) -> None:
+    second.ensure_up()
+    second.manage("sandbox", "run", "stays", "sleep", "1000")
+    try:
+        keeper, pid = second.pid("keeper"), json.loads(second.manage("sandbox", "inspect", "stays"))["pid"]
+        second.down()
+        (second.run / "keeper.code").write_text("of the version before")
+        second.up()
+        assert second.pid("keeper") != keeper
+        with contextlib.suppress(FileNotFoundError):  # until the host's init has reaped it
+            assert Path(f"/proc/{keeper}/cmdline").read_text() == ""
+        shown = json.loads(second.manage("sandbox", "inspect", "stays"))
+        assert (shown["state"], shown["pid"]) == ("running", pid)
+        assert second.manage("sandbox", "exec", "stays", "echo", "here").strip() == "here"
+    finally:
+        second.manage("sandbox", "remove", "--force", "stays")
 
 
 def test_up_takes_over_from_a_supervisor_that_was_killed(second: Panel) -> None:
