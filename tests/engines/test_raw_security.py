@@ -133,7 +133,9 @@ async def test_a_bind_is_read_only_where_that_was_asked_for_and_else_writable(ho
         (tmp_path / name / "file").write_text(name)
         (tmp_path / name / "file").chmod(0o666)
     async with in_use(home.engine(Allow(bind_paths=(str(tmp_path),))), home) as engine:
-        mounts = [{"source": f"{tmp_path}/{name}", "target": f"/{name}", "read_only": name == "kept"} for name in ("kept", "open")]
+        mounts = [
+            {"source": f"{tmp_path}/{name}", "target": f"/{name}", "read_only": name == "kept"} for name in ("kept", "open")
+        ]
         box = await engine.create(spec(mounts=mounts), "")
         script = "cat /kept/file /open/file; for d in /kept /open; do echo new > $d/file; touch $d/more; rm $d/more; done"
         told = await engine.execute(box.id, ("sh", "-c", script), 10)
