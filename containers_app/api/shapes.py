@@ -347,6 +347,13 @@ class HostLimit(msgspec.Struct, frozen=True):
     parts: list[str]  # disks or sizes of huge page, where the limit is an object
 
 
+class UidRange(msgspec.Struct, frozen=True):
+    """The host's user ids that sandboxes are given; ``count`` 0: none are."""
+
+    base: int
+    count: int
+
+
 class Host(msgspec.Struct, frozen=True):
     node: str
     hostname: str
@@ -358,6 +365,7 @@ class Host(msgspec.Struct, frozen=True):
     engines: list[EngineStatus]
     checks: list[HostCheck]
     limits: dict[str, HostLimit]
+    uids: UidRange
 
 
 class TerminalSession(msgspec.Struct, frozen=True):

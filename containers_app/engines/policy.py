@@ -1,7 +1,7 @@
 """What this host allows, whoever asks: the root-owned policy file and the checks it stands for.
 
 The web process is not trusted: whoever takes it over gets no more than what is written here. ``load`` refuses a file
-that anyone but root could have written. Every check is one named function; all raise PolicyRefused.
+that anyone but root could have written. Every check is one named function and raises PolicyRefused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import InvalidInput, PolicyRefused
+from ..errors import InvalidInput, PolicyRefused, Unsupported
 from ..kernel import namespaces
 from ..kernel.host_image import HOST_IMAGE
 from ..kernel.images.references import check_registry, parse_reference
@@ -207,12 +207,21 @@ def check_host_namespaces(policy: Policy, spec: ContainerSpec) -> None:
 
 
 def check_initial_namespace(policy: Policy, kind: str) -> None:
-    """Also for whoever finds that a reference (``container:ID``, ``path:``) leads to the host's own namespace."""
+    """Also for whoever finds that a reference (``container:ID``, ``path:``) leads to the host's own namespace.
+
+    Unsupported for "mnt", whatever the policy: what a container mounts as its root and below, the host would have.
+    """
+    if kind == "mnt":
+        raise Unsupported(
+            "A container always has a mount namespace of its own: in the host's, its root and mounts would be the host's too.",
+            hint='Leave "mnt" private and mount what it needs; a sandbox with the image "host" sees the host\'s own files.',
+        )
     allowed = policy.allow.no_user_namespace if kind == "user" else kind in policy.allow.host_namespaces
     if not allowed:
+        setting = "set no_user_namespace" if kind == "user" else "add it to host_namespaces"
         raise PolicyRefused(
             f"This host does not lend its own {kind} namespace.",
-            hint=f'Make "{kind}" private, or ask root to add it to host_namespaces in policy.toml.',
+            hint=f'Make "{kind}" private, or ask root to {setting} in policy.toml.',
         )
 
 

@@ -30,7 +30,7 @@ from .image_process import Told
 from .limit_readings import check_changes
 from .policy import Policy, check_spec
 from .raw_actions import Actions
-from .raw_checks import check_pids, check_possible, ids
+from .raw_checks import check_pids, check_possible, check_rates, ids
 from .raw_copies import Copies
 from .raw_images import RawImages
 from .raw_joins import Joiner, Resolve
@@ -319,8 +319,9 @@ class RawEngine(Actions):
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         async with self._held(container_id) as sandbox:
-            check_changes(changes, self._cgroups, raw_view.without_link(sandbox.record))
+            check_rates(sandbox.record.spec, changes)
             check_pids(sandbox.record.spec, changes)
+            check_changes(changes, self._cgroups)
             if sandbox.record.phase == "running":
                 groups = partial(self._cgroups.update, sandbox.paths, changes)
                 await asyncio.to_thread(self.wire.update, sandbox.record, changes, groups)

@@ -10,32 +10,22 @@ from collections.abc import Callable, Mapping
 from ..errors import InvalidInput, Unsupported
 from ..kernel import security
 from ..kernel.seccomp import compile_custom
-from ..spec import ContainerSpec
+from ..spec import NET_LIMITS, ContainerSpec
 
 REFERENCES = ("container:", "path:")
 MOST_SHARED_MOUNTS = 4  # each is a descriptor that goes along with the launch
 
 
-def check_mount_namespace(spec: ContainerSpec) -> None:
-    if spec.namespaces.mnt == "host":
-        raise Unsupported(
-            "A sandbox never stands in the host's mount namespace.",
-            hint='Leave "mnt" private; the image "host" shows the host\'s files.',
-        )
-
-
 def check_joined_root(spec: ContainerSpec) -> None:
-    """Who joins a mount namespace sees its files: there is no root, and no mount, of one's own."""
-    if spec.namespaces.mnt.startswith(REFERENCES) and _has_own_files(spec):
+    """Who joins a mount namespace sees its files: there is no root, no mount and no /etc of one's own."""
+    files = {name: getattr(spec, name) for name in ("mounts", "dns", "extra_hosts")}
+    files |= {name: getattr(spec.security, name) for name in ("read_only_root", "masked_paths", "read_only_paths")}
+    asked = [name for name, value in files.items() if value]
+    if asked and spec.namespaces.mnt.startswith(REFERENCES):
         raise Unsupported(
             "A sandbox that joins a mount namespace has its files and mounts, and none of its own.",
-            hint='Leave out mounts, read_only_root, masked_paths and read_only_paths, or make "mnt" private.',
+            hint=f'Leave out {" and ".join(asked)}, or make "mnt" private.',
         )
-
-
-def _has_own_files(spec: ContainerSpec) -> bool:
-    security = spec.security
-    return bool(spec.mounts or security.read_only_root or security.masked_paths or security.read_only_paths)
 
 
 def check_seccomp_rules(spec: ContainerSpec) -> None:
@@ -77,6 +67,39 @@ def check_pids(spec: ContainerSpec, limits: Mapping[str, object]) -> None:
         )
 
 
+def without_link(spec: ContainerSpec) -> dict[str, str]:
+    """Why its network rates can't be set, where they can't."""
+    mode = spec.namespaces.net
+    if mode == "bridge":
+        return {}
+    why = {"host": "its network is the host's", "none": "it has none", "private": "it has none"}.get(
+        mode, f"its network is that of {mode.partition(':')[2]}"
+    )
+    return dict.fromkeys(NET_LIMITS, f"It has no link of its own: {why}.")
+
+
+def check_first_rates(spec: ContainerSpec) -> None:
+    check_rates(spec, spec.limits)
+
+
+def check_rates(spec: ContainerSpec, limits: Mapping[str, object]) -> None:
+    """Also for limits that are changed later."""
+    for name, why in without_link(spec).items():
+        if limits.get(name) is not None:
+            raise InvalidInput(
+                f"{name} can't be set: {why}", code="limit_locked", hint=f'Rates are for "net" bridge; leave {name} out.'
+            )
+
+
+def check_tmpfs(spec: ContainerSpec) -> None:
+    if any(mount.type == "tmpfs" and mount.read_only for mount in spec.mounts):
+        raise InvalidInput(
+            "A tmpfs begins empty: one that is read-only stays so.",
+            code="invalid_mount",
+            hint="Leave read_only out; what is to be read only is bound.",
+        )
+
+
 def check_mapped_users(spec: ContainerSpec) -> None:
     """Root inside owns the sandbox's files and sets it up; then its program's user takes over."""
     if not spec.id_map:
@@ -115,12 +138,13 @@ def ids(spec: ContainerSpec) -> tuple[int, int]:
 
 
 POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
-    check_mount_namespace,
     check_joined_root,
     check_capability_names,
     check_seccomp_rules,
     check_init,
     check_first_processes,
+    check_first_rates,
+    check_tmpfs,
     check_mapped_users,
     check_shared_mounts,
     check_health,

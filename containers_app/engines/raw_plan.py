@@ -93,7 +93,8 @@ def confinement(spec: ContainerSpec) -> security.Confine:
     kept = tuple(sorted(wanted if wanted is not None else security.DEFAULT_CAPABILITIES))
     uid, gid = ids(spec)
     filter_bytes = compile_profile(spec.security.seccomp, kept)
-    return security.Confine(uid, gid, kept, spec.security.no_new_privs, filter_bytes)
+    denied = spec.id_map and identity.WriteIdMaps(id_lines(spec, 0, 0)).denies_setgroups
+    return security.Confine(uid, gid, kept, spec.security.no_new_privs, filter_bytes, None if denied else ())
 
 
 def launch_plan(spec: ContainerSpec, place: Place) -> Plan:

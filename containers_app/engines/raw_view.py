@@ -16,7 +16,7 @@ from ..spec import NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
 from . import raw_isolation, raw_plan, raw_restart
 from .base import Container, NamespaceView
 from .limit_readings import readings
-from .raw_checks import REFERENCES
+from .raw_checks import REFERENCES, without_link
 from .raw_store import UIDS_EACH, Ending, Record
 
 STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
@@ -135,7 +135,7 @@ def _namespaces(record: Record, pid: int) -> dict[str, NamespaceView]:
 
 def read_limits(record: Record, paths: dict[str, str], cgroups: Cgroups, tag: str) -> dict[str, LimitReading]:
     """Every limit of the table; kernel's and effective value are None without a cgroup to read them from."""
-    requested, locked = dict(record.requested), without_link(record)
+    requested, locked = dict(record.requested), without_link(record.spec)
     with contextlib.suppress(NotFound):
         return readings(requested, paths, cgroups, read_rates(record, tag) if paths else {}, locked)
     return readings(requested, {}, cgroups, locked=locked)
@@ -148,24 +148,13 @@ def read_changed_limits(
     only = cgroups.touched_by(changes) | set(changes)
     rates = read_rates(record, tag) if paths and not only.isdisjoint(NET_LIMITS) else {}
     with contextlib.suppress(NotFound):
-        return before | readings(dict(record.requested), paths, cgroups, rates, without_link(record), only)
+        return before | readings(dict(record.requested), paths, cgroups, rates, without_link(record.spec), only)
     return read_limits(record, {}, cgroups, tag)
 
 
 def read_rates(record: Record, tag: str) -> dict[str, int | None]:
     """What the kernel holds its link to, in bytes per second; {} without a link."""
     return shaping.read_rates(tag, record.attachment.link) if record.attachment is not None else {}
-
-
-def without_link(record: Record) -> dict[str, str]:
-    """Why its network rates can't be set, where they can't."""
-    if record.attachment is not None:
-        return {}
-    mode = record.spec.namespaces.net
-    why = {"host": "its network is the host's", "none": "it has none"}.get(
-        mode, f"its network is that of {mode.partition(':')[2]}"
-    )
-    return dict.fromkeys(NET_LIMITS, f"It has no link of its own: {why}.")
 
 
 def security_facts(record: Record) -> dict[str, Any]:

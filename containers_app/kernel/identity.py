@@ -35,20 +35,27 @@ def write_file(path: str, text: str) -> None:
 class WriteIdMaps(Operation):
     """Lines of (first id inside, first id on the host, count), for users and for groups.
 
-    setgroups(2) stays allowed: the groups that it could drop, to get past a file that refuses a group, are the keeper's, and
-    those are let go before anything else (BecomeRoot); then it gives mapped groups only.
+    Where a single group is mapped, setgroups(2) is denied: it has none to give, and could only drop some, to get past a file
+    that refuses a group. With more it stays allowed: the keeper has no groups that could be dropped, and it gives mapped ones.
     """
 
     lines: tuple[tuple[int, int, int], ...]
 
+    @property
+    def denies_setgroups(self) -> bool:
+        return sum(count for _, _, count in self.lines) == 1
+
     def execute(self, stage: Stage) -> None:
+        if self.denies_setgroups:
+            write_file(f"/proc/{stage.pid}/setgroups", "deny")
         text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in self.lines)
         write_file(f"/proc/{stage.pid}/uid_map", text)
         write_file(f"/proc/{stage.pid}/gid_map", text)
 
     def describe(self) -> list[str]:
         text = "\\n".join(f"{inside} {outside} {count}" for inside, outside, count in self.lines)
-        return [f"printf '{text}\\n' | tee /proc/$PID/uid_map > /proc/$PID/gid_map"]
+        deny = ["echo deny > /proc/$PID/setgroups"] if self.denies_setgroups else []
+        return [*deny, f"printf '{text}\\n' | tee /proc/$PID/uid_map > /proc/$PID/gid_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +95,14 @@ class AttachLink(Operation):
 
 @dataclass(frozen=True, slots=True)
 class BecomeRoot(Operation):
-    """Take the ids of the new user namespace's root, so that what is made from here on belongs to it."""
+    """Take the ids of the new user namespace's root, so that what is made from here on belongs to it.
+
+    The keeper has no groups beside its own, so there are none to let go, which not every user namespace would let us do.
+    """
 
     def execute(self, stage: Stage) -> None:
-        os.setgroups([])
+        if os.getgroups():
+            os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
 

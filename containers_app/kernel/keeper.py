@@ -324,6 +324,7 @@ def main(argv: list[str]) -> int:
     run = options["--run"]
     listener = listen(f"{run}/keeper.sock")
     sc.prctl(sc.PR_SET_CHILD_SUBREAPER, 1)
+    os.setgroups([])  # whoever started us may have had some; what we fork has none to drop, whatever user namespace it is in
     # Nor may anybody look into what we fork while it stands in a sandbox's namespaces (CVE-2019-5736): exec ends it.
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
     with open(f"{run}/keeper.pid", "w") as file:

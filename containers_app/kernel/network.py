@@ -184,7 +184,7 @@ def inside_messages(attachment: Attachment) -> list[bytes]:
 
 
 def loopback_messages() -> list[bytes]:
-    """All that mode "none" has."""
+    """All that mode "none" has. A new network namespace begins with "lo" down; programs talk to themselves by it."""
     return [netlink.link_up("lo")]
 
 

@@ -19,11 +19,24 @@ def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address | IPv6Address
 
 
 def resolv_conf(dns: Sequence[str] = (), *, ipv6: bool = False, files: Sequence[str] = FILES) -> str:
-    """The text of a sandbox's /etc/resolv.conf: ``dns``, else the host's, those by IPv6 only where it can reach them."""
+    """The text of a sandbox's /etc/resolv.conf: ``dns``, else the host's, those by IPv6 only where it can reach them.
+
+    Where that is none, a comment says why: whoever wonders looks there.
+    """
     search = [line for path in files[:1] for line in _lines(path, "search")]
-    host = [str(address) for address in name_servers(files) if ipv6 or address.version == 4]
-    lines = [f"nameserver {address}" for address in dns or host] + [f"search {line}" for line in search[-1:]]
+    found = name_servers(files)
+    usable = dns or [str(address) for address in found if ipv6 or address.version == 4]
+    lines = [f"nameserver {address}" for address in usable] + [f"search {line}" for line in search[-1:]]
+    if not usable:
+        lines.insert(0, f"# the host names {_why_none(files, by_ipv6=bool(found))}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _why_none(files: Sequence[str], *, by_ipv6: bool) -> str:
+    if by_ipv6:
+        return "only servers that are reached by IPv6"
+    named = any(_address(line) for path in files for line in _lines(path, "nameserver"))
+    return "only servers on its own loopback" if named else "no server"
 
 
 def _lines(path: str, word: str) -> list[str]:

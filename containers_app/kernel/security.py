@@ -66,7 +66,7 @@ class Confine(Operation):
     capabilities: tuple[str, ...]
     no_new_privs: bool
     seccomp: bytes
-    groups: tuple[int, ...] = ()  # beside ``gid``
+    groups: tuple[int, ...] | None = ()  # beside ``gid``; None: those that it has, where setgroups(2) is denied
 
     def execute(self, stage: Stage) -> None:
         mask = capability_mask(tuple(self.capabilities))
@@ -83,7 +83,8 @@ class Confine(Operation):
         elif self.seccomp:
             syscalls.seccomp(self.seccomp)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
-        os.setgroups(list(self.groups))
+        if self.groups is not None:
+            os.setgroups(list(self.groups))
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
         # A program that isn't root gets capabilities only by file capabilities, as under Docker.
@@ -96,11 +97,12 @@ class Confine(Operation):
     def describe(self) -> list[str]:
         kept = ",".join(name.removeprefix("CAP_").lower() for name in self.capabilities)
         sets = ",".join(f"+{name}" for name in kept.split(",")) if kept else ""
+        groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
         words = [
             "setpriv",
             f"--reuid={self.uid}",
             f"--regid={self.gid}",
-            f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups",
+            groups if self.groups is not None else "--keep-groups",
             "--inh-caps=-all",
         ]
         words += [f"--bounding-set=-all{',' + sets if sets else ''}"] + (["--no-new-privs"] if self.no_new_privs else [])

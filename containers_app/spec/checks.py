@@ -107,6 +107,12 @@ def check_user(spec: ContainerSpec) -> None:
 def check_hostname(spec: ContainerSpec) -> None:
     if spec.hostname and not _HOSTNAME.fullmatch(spec.hostname):
         raise InvalidInput(f"{shown(spec.hostname)} is not a host name.", hint="Use letters, digits, '-' and '.', up to 63.")
+    if spec.hostname and spec.namespaces.uts != "private":
+        raise InvalidInput(
+            "A host name is for a uts namespace of its own.",
+            code="invalid_namespace",
+            hint='Make "uts" private, or leave hostname out.',
+        )
 
 
 def check_namespaces(spec: ContainerSpec) -> None:
@@ -279,7 +285,10 @@ def check_names(spec: ContainerSpec) -> None:
     if len(spec.dns) > 8 or len(spec.extra_hosts) > 256 or len(spec.labels) > 128:
         raise InvalidInput("At most 8 name servers, 256 extra hosts and 128 labels.")
     if (spec.network or spec.dns) and spec.namespaces.net != "bridge":
-        raise InvalidInput('network and dns are for "net" bridge only.', code="invalid_namespace")
+        asked = "network" if spec.network else "dns"
+        raise InvalidInput(
+            f'{asked} is for "net" bridge only.', code="invalid_namespace", hint=f'Make "net" bridge, or leave {asked} out.'
+        )
     if spec.network and not _NAME.fullmatch(spec.network):
         raise InvalidInput(f"{shown(spec.network)} is not a network's name.")
     for address in (*spec.dns, *spec.extra_hosts.values()):

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import errors
 from ..engines.base import Container, EngineStatus
+from ..engines.policy import UidRange
 from ..kernel import namespaces as kernel_namespaces
 from ..kernel import procfs
 from ..kernel.cgroups import Cgroups
@@ -52,7 +53,7 @@ def graph(everything: Iterable[Container], cgroups: Cgroups) -> dict[str, Any]:
     )
 
 
-def host(node: str, engines: list[EngineStatus], cgroups: Cgroups) -> dict[str, Any]:
+def host(node: str, engines: list[EngineStatus], cgroups: Cgroups, uids: UidRange) -> dict[str, Any]:
     facts = os.uname()
     return {
         "node": node,
@@ -65,6 +66,7 @@ def host(node: str, engines: list[EngineStatus], cgroups: Cgroups) -> dict[str, 
         "engines": engines,
         "checks": procfs.checks(),
         "limits": _limits(cgroups),
+        "uids": uids,
     }
 
 

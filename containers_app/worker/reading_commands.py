@@ -46,7 +46,7 @@ async def read_graph(worker: Worker, _: protocol.ReadGraph) -> object:
 
 
 async def read_host(worker: Worker, _: protocol.ReadHost) -> object:
-    return await asyncio.to_thread(inspection.host, worker.node, worker.registry.statuses(), worker.cgroups)
+    return await asyncio.to_thread(inspection.host, worker.node, worker.registry.statuses(), worker.cgroups, worker.policy.uids)
 
 
 async def read_stats(worker: Worker, command: protocol.ReadStats) -> Stats:

@@ -32,7 +32,7 @@ class CreateForm {
     this.template = this.#templates(templates);
     this.namespaces = new NamespaceFields(preview);
     this.limits = new LimitFields(table, { host: host.limits ?? {}, groups }, preview);
-    this.sections = [this.namespaces, this.limits, new StorageFields(preview), new NetworkFields(networks, preview), new LifeFields(preview), new SecurityFields(preview)];
+    this.sections = [this.namespaces, this.limits, new StorageFields(preview), new NetworkFields(networks, preview), new LifeFields(preview), new SecurityFields(host.uids, preview)];
     this.commands = h("pre", { class: "code preview", tabindex: "0", role: "region", "aria-label": "The commands", "data-testid": "preview" }, "…");
     this.error = h("div", { class: "banner bad", role: "alert", hidden: true, "data-testid": "create-error" }, icon("warning"), h("div", null, h("p"), h("p", { class: "hint" })));
     this.submit = h("button", { type: "submit", class: "primary", "data-testid": "create-sandbox" }, "Create and start");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
@@ -22,7 +23,7 @@ def test_a_template_fills_the_form_and_a_sandbox_joins_anothers_processes(strang
     first = page.request.get("/api/v1/containers/first").json()
     assert os.listdir(f"/proc/{first['pid']}/root/sys/class/net") == ["lo"]
     security = page.request.get("/api/v1/containers/first/security").json()
-    assert "read_only_root" in str(security)
+    assert (security["asked"]["read_only_root"], security["asked"]["capabilities"]) == (True, [])
 
     page.get_by_test_id("new-sandbox").click()
     page.get_by_test_id("create-name").fill("second")
@@ -47,3 +48,24 @@ def test_what_the_host_refuses_is_said_in_the_form_and_changes_nothing(stranger:
     page.get_by_test_id("create-sandbox").click()
     expect(page.get_by_test_id("create-error")).to_contain_text("There is no namespace")
     assert page.request.get("/api/v1/containers").json()["items"] == []
+
+
+def test_root_alone_is_mapped_by_one_button_to_an_id_that_nobody_has(stranger: Page, fresh: Fresh) -> None:
+    page = stranger
+    log_in(page, fresh.password)
+    set_password(page)
+    outside = []
+    for name in ("first", "second"):
+        page.get_by_test_id("new-sandbox").click()
+        page.get_by_test_id("create-name").fill(name)
+        page.get_by_text("Security: user").click()
+        page.get_by_test_id("create-id-map-root").click()
+        expect(page.get_by_test_id("preview")).to_contain_text("echo deny")
+        page.get_by_test_id("create-sandbox").click()
+        expect(row_of(page, name)).to_have_attribute("data-state", "running")
+        made = page.request.get(f"/api/v1/containers/{name}").json()
+        words = Path(f"/proc/{made['pid']}/uid_map").read_text().split()
+        assert (words[0], words[2]) == ("0", "1")
+        outside.append(int(words[1]))
+    uids = page.request.get("/api/v1/host").json()["uids"]
+    assert outside == [uids["base"] + uids["count"] - number for number in (1, 2)]

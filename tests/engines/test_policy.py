@@ -102,7 +102,6 @@ def test_a_mistake_in_the_file_is_refused_whole(write, text):
 FORBIDDEN = [
     (ContainerSpec(name="a", namespaces=Namespaces(user="host")), Policy(), "user namespace"),
     (ContainerSpec(name="a", namespaces=Namespaces(net="host")), Policy(allow=Allow(host_namespaces=())), "net namespace"),
-    (ContainerSpec(name="a", namespaces=Namespaces(mnt="host")), Policy(), "mnt namespace"),
     (ContainerSpec(name="a", namespaces=Namespaces(net="path:/etc/passwd")), Policy(), "under /run"),
     (ContainerSpec(name="a", namespaces=Namespaces(net="path:/run/../proc/1/ns/net")), Policy(), "under /run"),
     (ContainerSpec(name="a", mounts=(Mount("/data", source="/srv"),)), Policy(), "/srv"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from containers_app import errors
+from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
 from containers_app.kernel import namespaces
 from containers_app.spec import NAMESPACE_TYPES
 
-from .conftest import Home, spec
+from .conftest import Home, in_use, spec
 
 
 async def test_a_default_sandbox_runs_in_namespaces_of_its_own(raw: RawEngine) -> None:
@@ -85,10 +87,21 @@ async def test_a_name_in_use_is_refused(raw: RawEngine) -> None:
         ({"cwd": "/nosuch"}, errors.KernelRefused),
         ({"namespaces": {"user": "host"}}, errors.PolicyRefused),
         ({"mounts": [{"source": "/etc", "target": "/host"}]}, errors.PolicyRefused),
-        ({"namespaces": {"mnt": "host"}}, errors.PolicyRefused),
+        ({"namespaces": {"mnt": "host"}}, errors.Unsupported),
         ({"namespaces": {"pid": "container:other"}}, errors.Conflict),
         ({"namespaces": {"mnt": "container:other"}, "security": {"read_only_root": True}}, errors.Unsupported),
+        ({"namespaces": {"mnt": "container:other"}, "dns": ["10.0.0.1"]}, errors.Unsupported),
+        ({"namespaces": {"mnt": "container:other"}, "extra_hosts": {"db": "10.0.0.1"}}, errors.Unsupported),
         ({"namespaces": {"mnt": "path:/run/blue"}}, errors.PolicyRefused),
+        ({"namespaces": {"uts": "host"}, "hostname": "inside"}, errors.InvalidInput),
+        ({"namespaces": {"uts": "container:other"}, "hostname": "inside"}, errors.InvalidInput),
+        ({"namespaces": {"net": "none"}, "dns": ["10.0.0.1"]}, errors.InvalidInput),
+        ({"namespaces": {"net": "container:other"}, "network": "blue"}, errors.InvalidInput),
+        ({"namespaces": {"net": "none"}, "limits": {"net_in": "1M"}}, errors.InvalidInput),
+        ({"namespaces": {"net": "private"}, "limits": {"net_out": "1M"}}, errors.InvalidInput),
+        ({"namespaces": {"net": "host"}, "limits": {"net_out": "1M"}}, errors.InvalidInput),
+        ({"namespaces": {"net": "container:other"}, "limits": {"net_in": "1M"}}, errors.InvalidInput),
+        ({"mounts": [{"type": "tmpfs", "target": "/x", "read_only": True}]}, errors.InvalidInput),
         ({"image": "host"}, errors.PolicyRefused),
         ({"health": {"test": ["true"]}}, errors.Unsupported),
         ({"security": {"capabilities": ["CAP_SYS_ADMIN"]}}, errors.PolicyRefused),
@@ -102,6 +115,20 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(
     assert refused.value.message and refused.value.hint
     assert raw.all() == []
     assert os.listdir(home.data / "sandboxes") == []
+
+
+async def test_the_hosts_mount_namespace_is_nobodys_whatever_the_policy_and_the_hint_is_one_that_helps(home: Home) -> None:
+    """Nor by the name of something that stands in it."""
+    engine = home.engine(Allow(host_namespaces=NAMESPACE_TYPES, host_image=True))
+    engine._joiner._resolve = lambda _: os.getpid()
+    async with in_use(engine, home):
+        for mode in ("host", "container:other"):
+            with pytest.raises(errors.Unsupported, match="mount namespace of its own") as refused:
+                await engine.create(spec(namespaces={"mnt": mode}), "")
+            assert "policy" not in refused.value.hint and 'image "host"' in refused.value.hint
+        assert engine.all() == []
+        box = await engine.create(spec(image="host", command=["sleep", "1000"]), "")
+        assert (await engine.execute(box.id, ("cat", "/etc/passwd"), 10)).stdout == Path("/etc/passwd").read_text()
 
 
 async def test_a_sandbox_without_start_waits(raw: RawEngine) -> None:

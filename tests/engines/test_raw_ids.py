@@ -28,7 +28,11 @@ async def test_root_alone_can_be_mapped_and_owns_image_and_files(raw: RawEngine,
     made = await raw.execute(box.id, ("sh", "-c", "touch /root/mine && stat -c %u:%g /bin/busybox /root/mine && id -u"), 10)
     assert made.stdout.split() == ["0:0", "0:0", "0"], made
     assert os.stat(home.data / "sandboxes" / box.id / "upper/root/mine").st_uid == FREE
-    assert f"printf '0 {FREE} 1\\n' | tee /proc/$PID/uid_map > /proc/$PID/gid_map" in raw.commands(box.id)
+    shown = raw.commands(box.id)
+    at = shown.index(f"printf '0 {FREE} 1\\n' | tee /proc/$PID/uid_map > /proc/$PID/gid_map")
+    assert shown[at - 1] == "echo deny > /proc/$PID/setgroups"
+    assert Path(f"/proc/{box.pid}/setgroups").read_text() == "deny\n"
+    assert any("setpriv" in line and "--keep-groups" in line for line in shown[at:])
 
 
 async def test_a_map_of_several_lines_holds_for_users_and_groups(raw: RawEngine) -> None:

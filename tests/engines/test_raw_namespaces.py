@@ -203,6 +203,38 @@ def place() -> Iterator[Path]:
     path.unlink()
 
 
+MADE = {  # option of unshare(1); what is done in the new namespace; a look at that; the answer to it
+    "mnt": ("--mount", "mount -t tmpfs none /mnt && echo word > /mnt/file && chmod 644 /mnt/file", "cat /mnt/file", "word"),
+    "uts": ("--uts", "hostname by-path", "hostname", "by-path"),
+    "ipc": ("--ipc", "ipcmk -M 12345 -p 666 >&2", "awk 'NR > 1 {print $4}' /proc/sysvipc/shm", "12345"),
+    "pid": ("--pid", ":", "cat /proc/1/comm", "sleep"),
+    "cgroup": ("--cgroup", ":", ":", ""),
+    "time": ("--time --boottime 864000", ":", "grep -c 'boottime *864000' /proc/self/timens_offsets", "1"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+async def test_a_namespace_of_each_type_by_path_is_joined_and_the_others_are_its_own(home: Home, place: Path, kind: str) -> None:
+    options, prepare, look, answer = MADE[kind]
+    argv = ["unshare", *options.split(), "--fork", "--kill-child", "sh", "-c", f"{prepare}; echo ready; exec sleep 1000"]
+    async with in_use(home.engine(Allow(host_image=True)), home) as raw:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as unshare:
+            try:
+                assert unshare.stdout is not None and unshare.stdout.readline() == b"ready\n"
+                (child,) = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split()
+                run("mount", "--bind", f"/proc/{child}/ns/{kind}", str(place))
+                inode, host = os.stat(place).st_ino, namespaces.initial()
+                assert inode != host[kind]
+                box = await raw.create(spec(command=SLEEP, namespaces={"net": "none", kind: f"path:{place}"}), "")
+                assert inodes(box)[kind] == box.namespaces[kind].inode == inode
+                assert not {name for name, own in inodes(box).items() if own == host[name]}
+                told = await say(raw, box, f"for n in {' '.join(NAMESPACE_TYPES)}; do readlink /proc/self/ns/$n; done; {look}")
+                assert told.splitlines() == [*(f"{name}:[{own}]" for name, own in inodes(box).items()), *answer.split()]
+            finally:
+                unshare.kill()
+        await raw.remove(box.id, force=True)
+
+
 async def test_a_user_namespace_by_path_lends_its_ids_as_long_as_somebody_is_in_it(raw: RawEngine, place: Path) -> None:
     one = await raw.create(spec("one", command=SLEEP), "")
     run("mount", "--bind", f"/proc/{one.pid}/ns/user", str(place))

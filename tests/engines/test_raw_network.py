@@ -8,10 +8,10 @@ import time
 import pytest
 
 from containers_app.errors import Conflict, KernelRefused, NotFound, PolicyRefused, Unsupported
-from containers_app.kernel import shaping
+from containers_app.kernel import resolver, shaping
 from containers_app.spec import NetworkSpec
 from tests.engines.conftest import spec
-from tests.kernel.netns import run
+from tests.kernel.netns import inside, run
 
 ECHO = ["nc", "-ll", "-p", "7000", "-e", "cat"]  # a process for each connection: one that hangs keeps nobody waiting
 SINK = ["sh", "-c", "while true; do nc -l -p 7000 > /dev/null; done"]
@@ -185,6 +185,55 @@ async def test_name_servers_and_hosts_are_as_asked(raw):
         "nameserver 192.0.2.53", "nameserver 2001:db8::53",
     ]  # fmt: skip
     assert "10.9.8.7\tdb\n" in (await raw.execute(box.id, ("cat", "/etc/hosts"), 5)).stdout
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """Answers every question for an IPv4 address with the same one, RFC 1035; ``asked`` are the names."""
+
+    def __init__(self, answer):
+        self.answer, self.asked = answer, []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, sender):
+        end = data.index(b"\0", 12) + 5  # the header, the name's labels, its type and class
+        labels, at = [], 12
+        while data[at]:
+            labels.append(data[at + 1 : at + 1 + data[at]].decode())
+            at += 1 + data[at]
+        self.asked.append(".".join(labels))
+        is_a = data[end - 4 : end - 2] == b"\0\1"
+        record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(self.answer) if is_a else b""
+        counts = b"\0\1" + bytes([0, is_a]) + bytes(4)
+        self.transport.sendto(data[:2] + b"\x81\x80" + counts + data[12:end] + record, sender)
+
+
+async def test_a_name_is_resolved_by_the_server_that_was_asked_for(raw):
+    """It has a sandbox's address: it is a socket of ours in that one's network namespace."""
+    await raw.wire.create_network(NetworkSpec("together", isolated=False))
+    other = await raw.create(spec("other", command=["sleep", "100"], network="together"), "")
+    here = other.addresses[0].partition("/")[0]
+    box = await raw.create(spec(command=["sleep", "100"], network="together", dns=[here]), "")
+    with inside(other):
+        ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        ours.bind((here, 53))
+    transport, server = await asyncio.get_running_loop().create_datagram_endpoint(lambda: NameServer("192.0.2.77"), sock=ours)
+    try:
+        told = await raw.execute(box.id, ("nslookup", "db.test"), 20)
+    finally:
+        transport.close()
+    assert "192.0.2.77" in told.stdout and here in told.stdout, told
+    assert "db.test" in server.asked
+
+
+async def test_where_the_host_names_servers_on_its_loopback_only_a_sandbox_is_told_so(raw, tmp_path, monkeypatch):
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver 127.0.0.1\n")
+    monkeypatch.setitem(resolver.resolv_conf.__kwdefaults__, "files", (str(file),))
+    box = await raw.create(spec(command=["sleep", "100"]), "")
+    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 5)
+    assert told.stdout == "# the host names only servers on its own loopback\n"
 
 
 async def connected(address):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from containers_app import errors
-from containers_app.engines.policy import Policy, check_spec
+from containers_app.engines.policy import Allow, Policy, check_spec
 from containers_app.engines.raw import RawEngine
+from containers_app.kernel.security import capability_mask
 
-from .conftest import spec, until
+from .conftest import Home, in_use, spec, until
 
 NO_MKDIR = {
     "defaultAction": "SCMP_ACT_ALLOW",
@@ -106,3 +109,37 @@ async def test_paths_are_masked_and_made_read_only_beside_the_usual_ones(raw: Ra
 def test_paths_that_can_not_be_covered_are_refused(field: str, path: str) -> None:
     with pytest.raises(errors.InvalidInput):
         spec(security={field: [path]})
+
+
+@pytest.mark.parametrize("names", [["CAP_CHOWN", "CAP_SETUID"], []], ids=["two", "none"])
+async def test_a_program_has_just_the_capabilities_that_were_asked_for(raw: RawEngine, names: list[str]) -> None:
+    """By the kernel's word: of the first process, seen from the host and from inside, and of one that is started later."""
+    box = await raw.create(spec(command=["sleep", "1000"], security={"capabilities": names}), "")
+    statuses = [Path(f"/proc/{box.pid}/status").read_text()]
+    statuses += [(await raw.execute(box.id, ("cat", f"/proc/{who}/status"), 10)).stdout for who in ("1", "self")]
+    for text in statuses:
+        rows = {line.split()[0].rstrip(":"): int(line.split()[1], 16) for line in text.splitlines() if line.startswith("Cap")}
+        mask = capability_mask(tuple(names))
+        assert rows == {"CapInh": 0, "CapPrm": mask, "CapEff": mask, "CapBnd": mask, "CapAmb": 0}
+    tried = await raw.execute(box.id, ("sh", "-c", "touch /tmp/x; chown 7 /tmp/x; chroot / true; stat -c %u /tmp/x"), 10)
+    assert tried.stdout == ("7\n" if names else "0\n") and tried.stderr.count("not permitted") == (1 if names else 2), tried
+    assert raw.security(box.id)["asked"]["capabilities"] == names
+
+
+async def test_a_bind_is_read_only_where_that_was_asked_for_and_else_writable(home: Home, tmp_path: Path) -> None:
+    for name in ("kept", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+        (tmp_path / name / "file").write_text(name)
+        (tmp_path / name / "file").chmod(0o666)
+    async with in_use(home.engine(Allow(bind_paths=(str(tmp_path),))), home) as engine:
+        mounts = [
+            {"source": f"{tmp_path}/{name}", "target": f"/{name}", "read_only": name == "kept"} for name in ("kept", "open")
+        ]
+        box = await engine.create(spec(mounts=mounts), "")
+        script = "cat /kept/file /open/file; for d in /kept /open; do echo new > $d/file; touch $d/more; rm $d/more; done"
+        told = await engine.execute(box.id, ("sh", "-c", script), 10)
+        assert told.stdout == "keptopen" and told.stderr.count("Read-only file system") == 2, told
+        remount = await engine.execute(box.id, ("mount", "-o", "remount,bind,rw", "/kept"), 10)
+        assert remount.exit_code != 0
+    assert [(tmp_path / name / "file").read_text() for name in ("kept", "open")] == ["kept", "new\n"]

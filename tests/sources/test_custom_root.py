@@ -54,13 +54,19 @@ def named(lab: Lab) -> Iterator[list[str]]:
 
 
 def test_custom_root_with_bash(lab: Lab, named: list[str]) -> None:
-    """mkdir, cp /bin/bash, its libraries by ldd; unshare --mount --uts --ipc --net --pid --fork, then chroot into it."""
+    """mkdir, cp /bin/bash, its libraries by ldd; unshare --mount --uts --ipc --net --pid --fork --user, then chroot into it.
+
+    The article's --user maps nobody, so there everybody is 65534; here root inside is a user of its own outside.
+    """
     named.append("custom-root")
     job = ended(lab, begin(lab, "custom-root", type="programs", programs=["/bin/bash", "/bin/sleep"]))
     assert job["state"] == "done", job
     box = lab.create("custom", image="custom-root", namespaces={"net": "none"}, command=["/bin/sleep", "1000"])
     ours, host = inodes(box["pid"]), inodes(os.getpid())
-    assert all(ours[kind] != host[kind] for kind in ("mnt", "uts", "ipc", "net", "pid"))
+    assert all(ours[kind] != host[kind] for kind in ("mnt", "uts", "ipc", "net", "pid", "user"))
+    first, outside, count = (int(word) for word in Path(f"/proc/{box['pid']}/uid_map").read_text().split())
+    assert first == 0 and outside == os.stat(f"/proc/{box['pid']}").st_uid > 0 and count == 65536
+    assert lab.execute(box, "/bin/bash", "-c", "echo $UID")["stdout"] == "0\n"
     result = lab.execute(box, "/bin/bash", "-c", "echo $BASHPID; echo /*; type ls; exit 7")
     assert result["exit_code"] == 7 and "ls: not found" in result["stderr"], result
     assert "/bin /dev /etc" in result["stdout"] and "/home" not in result["stdout"]

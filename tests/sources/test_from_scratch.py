@@ -7,7 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
-from .conftest import Lab, inodes
+from containers_app.kernel.cgroups import choose
+from tests.engines.conftest import wait_until
+from tests.groups import cpu_and_periods
+
+from .conftest import Json, Lab, inodes
 
 MIB = 1 << 20
 
@@ -43,10 +47,15 @@ def test_cgroup_manager_sh(lab: Lab) -> None:
 
 def test_minimal_container_sh(lab: Lab) -> None:
     """minimal-container.sh: busybox root, cgroup limits, veth pair, address, default route, NAT, init as PID 1; then stop."""
-    limits = {"cpu": 0.5, "memory": "100M", "pids": 100}
+    limits = {"cpu": 0.5, "memory": "100M", "pids": 100, "swap": "50M"}
+    if lab.get("host")["limits"]["swap"]["locked"]:  # a kernel that does not count swap has none to limit
+        del limits["swap"]
     init = 'echo "Container started as PID $$"; exec sleep 1000'
     box = lab.create("mycontainer", limits=limits, command=["sh", "-c", init])
     assert lab.get(f"containers/{box['id']}/logs")["text"] == "Container started as PID 1\n"
+    check_minimal_limits(lab, box, swap="swap" in limits)
+    assert inodes(box["pid"])["user"] != inodes(os.getpid())["user"]
+    assert lab.say(box, "id -u") == "0" and os.stat(f"/proc/{box['pid']}").st_uid > 0  # --user --map-root-user
     assert lab.say(box, "hostname; cat /etc/hostname") == "mycontainer\nmycontainer"
     assert lab.say(box, "readlink /bin/ls") == "/bin/busybox"
     lab.say(box, "test -d /proc/1 && test -d /sys/class && test -c /dev/null && grep -q ' / overlay' /proc/mounts")
@@ -67,6 +76,28 @@ def test_minimal_container_sh(lab: Lab) -> None:
     assert now["state"] == "exited" and not any(Path(directory).exists() for directory in box["cgroups"].values())
 
 
+def check_minimal_limits(lab: Lab, box: Json, *, swap: bool) -> None:
+    """cpu.max, memory.max, memory.swap.max and pids.max, in whichever words the kernel has them; and as the panel tells them."""
+    told = lab.get(f"containers/{box['id']}/limits")
+    wanted = {"cpu": 0.5, "memory": 100 * MIB, "pids": 100} | ({"swap": 50 * MIB} if swap else {})
+    assert {name: told[name]["kernel"] for name in wanted} == wanted
+    if "memory" in box["cgroups"]:
+        sizes = {"memory.limit_in_bytes": 100 * MIB} | ({"memory.memsw.limit_in_bytes": 150 * MIB} if swap else {})
+    else:
+        sizes = {"memory.max": 100 * MIB} | ({"memory.swap.max": 50 * MIB} if swap else {})
+    assert {name: int(kernels(box, "memory", name)) for name in sizes} == sizes
+    assert kernels(box, "pids", "pids.max") == "100"
+    if "cpu" in box["cgroups"]:
+        assert [kernels(box, "cpu", f"cpu.cfs_{name}_us") for name in ("quota", "period")] == ["50000", "100000"]
+    else:
+        assert kernels(box, "cpu", "cpu.max") == "50000 100000"
+
+
+def kernels(box: Json, controller: str, file: str) -> str:
+    groups = box["cgroups"]
+    return Path(groups[controller if controller in groups else ""], file).read_text().strip()
+
+
 def test_container_manager_sh_list(lab: Lab) -> None:
     """container-manager.sh list: running containers by their pid namespace, and the pids of each cgroup."""
     boxes = [lab.create(f"listed-{number}") for number in (1, 2)]
@@ -82,7 +113,7 @@ def test_container_manager_sh_list(lab: Lab) -> None:
 
 def test_container_manager_sh_inspect(lab: Lab) -> None:
     """container-manager.sh inspect: namespaces, cgroup, process tree, resource use, network namespace of one process."""
-    box = lab.create("inspected", command=["sh", "-c", "sleep 1000 & wait"])
+    box = lab.create("inspected", command=["sh", "-c", "sleep 1000 & while :; do :; done"])
     items = {item["type"]: item for item in lab.get(f"containers/{box['id']}/namespaces")["items"]}
     assert {kind: item["inode"] for kind, item in items.items()} == inodes(box["pid"])
     user = inodes(box["pid"])["user"]
@@ -92,17 +123,55 @@ def test_container_manager_sh_inspect(lab: Lab) -> None:
     processes = {process["ns_pid"]: process for process in lab.get(f"containers/{box['id']}/processes")["items"]}
     child = next(process for number, process in processes.items() if number != 1)
     assert processes[1]["pid"] == box["pid"] and child["ppid"] == box["pid"] and child["name"] == "sleep"
-    assert child["rss"] > 0 and child["cpu_seconds"] >= 0
+    assert child["rss"] > 0
+    wait_until(lambda: cpu_seconds(box["pid"]) > 0.2)
+    least = cpu_seconds(box["pid"])
+    (busy,) = (one for one in lab.get(f"containers/{box['id']}/processes")["items"] if one["pid"] == box["pid"])
+    assert 0.2 < least <= busy["cpu_seconds"] <= cpu_seconds(box["pid"])
     assert lab.get(f"containers/{box['id']}/security")["kernel"]["no_new_privs"] is True
 
 
+def cpu_seconds(pid: int) -> float:
+    """utime and stime, proc_pid_stat(5)."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_container_manager_sh_stats(lab: Lab) -> None:
-    """container-manager.sh stats: CPU time, memory with its limit, from the cgroup's own files."""
-    busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000"
-    box = lab.create("measured", limits={"memory": "64M"}, command=["sh", "-c", busy])
+    """container-manager.sh stats: CPU time, memory with its limit, disk I/O, from the cgroup's own files.
+
+    Second by second as rates, and as the kernel's totals by /metrics.
+    """
+    write = "dd if=/dev/zero of=/file bs=64k count=16 oflag=direct conv=notrunc 2>/dev/null"
+    busy = f"while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; {write}; done"
+    box = lab.create("measured", limits={"cpu": 0.5, "memory": "64M"}, command=["sh", "-c", busy])
+    rows: list[Json] = []
+
+    def both_seen() -> bool:
+        rows.append(lab.get(f"containers/{box['id']}/stats"))
+        return (rows[-1]["cpu"] or 0) > 0.05 and (rows[-1]["io_write"] or 0) > MIB / 10
+
+    wait_until(both_seen)
+    wait_until(lambda: used(box)["container_cpu_usage_seconds_total"] > 0.3)
+    before = used(box)
+    text = lab.client.get(str(lab.client.base_url.join("/metrics"))).text
+    after = used(box)
+    for name, least in before.items():
+        (told,) = (float(line.split()[1]) for line in text.splitlines() if line.startswith(name) and 'name="measured"' in line)
+        assert 0 < least <= told <= after[name], name
+    stats = rows[-1]
     groups = box["cgroups"]
     memory = Path(groups["memory"], "memory.usage_in_bytes") if "memory" in groups else Path(groups[""], "memory.current")
-    stats = lab.get(f"containers/{box['id']}/stats")
-    assert abs(stats["memory"] - int(memory.read_text())) < 8 * MIB and 0 <= stats["cpu"] < os.cpu_count() + 1  # type: ignore[operator]
-    assert stats["pids"] >= 1
+    assert abs(stats["memory"] - int(memory.read_text())) < 8 * MIB and stats["cpu"] < os.cpu_count() + 1  # type: ignore[operator]
+    assert stats["pids"] >= 1 and stats["cpu_limit"] == 0.5 and stats["memory_limit"] == 64 * MIB
     assert lab.get(f"containers/{box['id']}")["limits"]["memory"]["effective"] == 64 * MIB
+
+
+def used(box: Json) -> dict[str, float]:
+    """The control group's own count of CPU seconds and of bytes written (io.stat), by their names in /metrics."""
+    cgroups = choose()
+    io = Path(cgroups.counters(box["cgroups"]).io).read_text()
+    return {
+        "container_cpu_usage_seconds_total": cpu_and_periods(cgroups, box["cgroups"])[0],
+        "container_fs_writes_bytes_total": sum(map(int, re.findall(r" (?:Write |wbytes=)(\d+)", io))),
+    }

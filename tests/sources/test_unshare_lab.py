@@ -21,11 +21,18 @@ def host_view() -> list[str]:
     return [os.uname().nodename, lo, *mounted]
 
 
-def test_processes_share_all_namespaces_by_default() -> None:
-    """Unshare lab, 1: the links below /proc/PID/ns are the same for ordinary processes."""
-    links = [f"/proc/self/ns/{kind}" for kind in NAMESPACE_TYPES]
-    child = subprocess.run(["readlink", *links], capture_output=True, text=True, check=True)
-    assert child.stdout.split() == [os.readlink(link) for link in links]
+def test_processes_share_all_namespaces_by_default(lab: Lab) -> None:
+    """Unshare lab, 1: the links below /proc/PID/ns are the same for ordinary processes, on the host and in a sandbox."""
+    box = lab.create("default-lab", command=["sh", "-c", "sleep 1000 & wait"])
+    pids = [process["pid"] for process in lab.get(f"containers/{box['id']}/processes")["items"]]
+    assert len(pids) == 2 and inodes(pids[0]) == inodes(pids[1])
+    look = "for n in " + " ".join(NAMESPACE_TYPES) + "; do readlink /proc/$$/ns/$n; done"
+    assert lab.say(box, look) == lab.say(box, f"sh -c '{look}'")
+    used: dict[str, set[str]] = {}
+    for edge in lab.get("namespaces")["edges"]:
+        used.setdefault(edge["source"], set()).add(edge["target"])
+    assert used["host"] == {f"ns:{kind}:{inode}" for kind, inode in inodes(os.getpid()).items()}
+    assert used[f"container:{box['id']}"] == {f"ns:{kind}:{inode}" for kind, inode in inodes(box["pid"]).items()}
 
 
 def test_a_shell_with_namespaces_of_its_own_leaves_the_host_unaffected(lax_lab: Lab) -> None:
@@ -85,14 +92,14 @@ def test_cgroup_limits_bound_a_shell(lab: Lab) -> None:
 
 
 def test_nsexec_runs_a_shell_of_the_hosts_in_new_net_pid_and_uts_namespaces(lax_lab: Lab) -> None:
-    """nsexec, example: ./nsexec -npu myhost bash; ps -ef shows two processes, ip a one link that is down."""
+    """nsexec, example: ./nsexec -npu myhost bash; ps -ef shows two processes, ip a one link: there it is down, here up."""
     script = "hostname; ps -ef; ip a; read forever < <(sleep 1000)"
     box = lax_lab.create("nsexec", image="host", hostname="myhost", namespaces=ALONE, command=["bash", "-c", script])
     assert lax_lab.say(box, "hostname") == "myhost"
     rows = lax_lab.say(box, "ps -e -o pid=,comm=").splitlines()
     assert rows[0].split() == ["1", "bash"]
     links = lax_lab.say(box, "ip -o link").splitlines()
-    assert len(links) == 1 and " lo: " in links[0]
+    assert len(links) == 1 and " lo: <LOOPBACK,UP,LOWER_UP>" in links[0]
     ours, host = inodes(box["pid"]), inodes(os.getpid())
     assert all(ours[kind] != host[kind] for kind in ("net", "pid", "uts"))
     log = lax_lab.get(f"containers/{box['id']}/logs")["text"]
@@ -110,6 +117,8 @@ def test_nsexec_shows_the_hosts_files_only_where_the_policy_lets_it(lab: Lab) ->
 def test_a_custom_root_with_bash_is_entered_by_chroot(lax_lab: Lab) -> None:
     """Custom root: bash and the libraries that it loads, copied; chroot into it inside new namespaces; ls / shows only it."""
     box = lax_lab.create("custom-root", image="host", namespaces=ALONE)
+    ours, host = inodes(box["pid"]), inodes(os.getpid())
+    assert all(ours[kind] != host[kind] for kind in ("mnt", "uts", "ipc", "net", "pid", "user"))
     copy = (
         "r=/tmp/custom-root; mkdir -p $r/bin $r/etc $r/dev; cp /bin/bash $r/bin/;"
         " for f in $(ldd /bin/bash | grep -o '/[^ ]*'); do mkdir -p $r/${f%/*}; cp -L $f $r/$f; done"

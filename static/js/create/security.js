@@ -2,6 +2,8 @@
 
 import { h } from "../dom.js";
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from "../lib/capabilities.js";
+import { freeId } from "../lib/id_maps.js";
+import { store } from "../store.js";
 import { check, field, input, rowList, select } from "./fields.js";
 
 /** What is no JSON goes as it is: the API says what is wrong with it. */
@@ -14,7 +16,8 @@ function json(control) {
 }
 
 export class SecurityFields {
-  constructor(touched) {
+  /** uids: {base, count} of the host that sandboxes are given */
+  constructor(uids, touched) {
     this.user = input("user", "the image's, as UID:GID");
     this.seccomp = select("seccomp", [["default", "the default filter"], ["off", "no filter"]]);
     this.profile = h("textarea", { name: "seccomp_profile", rows: 3, placeholder: '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}', spellcheck: "false" });
@@ -34,6 +37,12 @@ export class SecurityFields {
       title: "Id map (a range of its own, when left empty)", add: "Add a line", touched, testid: "create-id-map",
       columns: ["inside", "outside", "count"].map((name) => ({ name, label: { inside: "First id inside", outside: "First id on the host", count: "How many" }[name], make: () => input(name, name, { inputmode: "numeric", size: 10 }) })),
     });
+    const rootAlone = () => {
+      const outside = freeId(uids, [...store.containers.values()].map((container) => container.user_map ?? ""));
+      this.ids.show([{ inside: 0, outside, count: 1 }]);
+      touched();
+    };
+    if (uids?.count) this.ids.element.append(h("div", null, h("button", { type: "button", class: "tiny", title: "One line: root inside is a single user outside, and there is nobody else", "data-testid": "create-id-map-root", on: { click: rootAlone } }, "Map root alone")));
     this.element = h("details", null, h("summary", { class: "quiet" }, "Security: user, capabilities, system calls, id map"),
       h("div", { class: "cols more" }, field("User", this.user), field("System calls (seccomp)", this.seccomp),
         h("div", { class: "field wide", role: "group", "aria-label": "Capabilities" }, h("span", { class: "label row" }, "Capabilities", h("button", { type: "button", class: "tiny bare", on: { click: () => set([]) } }, "none"), h("button", { type: "button", class: "tiny bare", on: { click: () => set(DEFAULT_CAPABILITIES) } }, "the default set")), h("div", { class: "caps" }, this.boxes)),

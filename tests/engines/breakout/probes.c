@@ -166,7 +166,11 @@ int main(int count, char **words) {
     probe("socket AF_NETLINK audit", socket(AF_NETLINK, SOCK_RAW, 9));
     probe("socket AF_XDP", socket(44, SOCK_RAW, 0));
     probe("socket AF_BLUETOOTH", socket(31, SOCK_RAW, 1));
-    struct rlimit more = {2000000, 2000000};
+    struct rlimit more; /* from one below what it has: above nr_open not even the host's root gets any */
+    getrlimit(RLIMIT_NOFILE, &more);
+    more.rlim_cur = --more.rlim_max;
+    probe("lower a hard limit", setrlimit(RLIMIT_NOFILE, &more));
+    more.rlim_max++;
     probe("raise a hard limit", setrlimit(RLIMIT_NOFILE, &more));
     probe("raise priority", setpriority(PRIO_PROCESS, 0, -10));
     struct sched_param real_time = {10};

@@ -13,8 +13,8 @@ import pytest
 from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
 
-from ..conftest import Home, spec
-from .conftest import WAYS, Compile, in_each_way, write_image
+from ..conftest import UID_BASE, Home, spec, until
+from .conftest import WAYS, Compile, Inside, in_each_way, write_image
 
 STATE = """
 int main(void) {
@@ -81,6 +81,45 @@ async def test_the_keepers_session_keyring_is_not_the_sandboxes(home: Home, comp
             await engine.remove(container.id, force=True)
         await engine.close()
         libc.syscall(250, join, None)
+
+
+GROUPS = """
+#include <grp.h>
+int main(void) {
+    gid_t foreign = 70000, own = 0;
+    printf("groups %d\\n", getgroups(0, 0));
+    say("drop", setgroups(0, 0));
+    say("take one's own", setgroups(1, &own));
+    say("take another", setgroups(1, &foreign));
+    char word[8] = {0};
+    read(open("/proc/self/setgroups", O_RDONLY), word, 5);
+    printf("setgroups %s\\n", strtok(word, "\\n"));
+}
+"""
+ONE, TWO = ([{"inside": 0, "outside": UID_BASE + 65536 * 40, "count": count}] for count in (1, 2))
+
+
+@pytest.mark.parametrize(("id_map", "allowed"), [(ONE, False), (TWO, True), ([], True)], ids=["one", "two", "range"])
+async def test_who_has_one_group_mapped_can_call_setgroups_for_nothing_and_the_keepers_groups_are_nobodys(
+    home: Home, raw: RawEngine, inside: Inside, id_map: list[dict[str, int]], allowed: bool
+) -> None:
+    """user_namespaces(7), /proc/PID/setgroups: a group that is refused by a file could be dropped to read it."""
+    before = os.getgroups()
+    home.kill_keeper()
+    os.setgroups([4242])
+    try:
+        home.start_keeper()
+    finally:
+        os.setgroups(before)
+    await until(lambda: raw.status().available)
+    told = dict(line.rsplit(" ", 1) for line in (await inside(GROUPS, id_map=id_map)).stdout.splitlines())
+    answer = "done" if allowed else "EPERM"
+    assert told == {
+        "groups": "0", "drop": answer, "take one's own": answer, "take another": "EINVAL" if allowed else "EPERM",
+        "setgroups": "allow" if allowed else "deny",
+    }  # fmt: skip
+    (box,) = raw.all()
+    assert "Groups:\t \n" in Path(f"/proc/{box.pid}/status").read_text()
 
 
 SET_ID = """

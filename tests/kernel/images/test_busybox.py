@@ -180,3 +180,20 @@ def test_name_servers_are_those_that_a_sandbox_can_reach(tmp_path, text, servers
     assert written.startswith(f"nameserver {servers[0]}\n") and "2001" not in written  # no IPv6 unless it can reach them
     assert ("search a.example\n" in written) == ("search" in text)
     assert [line.split()[1] for line in resolver.resolv_conf(files=files, ipv6=True).splitlines() if "server" in line] == servers
+
+
+@pytest.mark.parametrize(
+    ("text", "comment"),
+    [
+        ("nameserver 127.0.0.1\nnameserver ::1\nsearch a.example\n", "# the host names only servers on its own loopback\n"),
+        ("nameserver 2001:db8::1\n", "# the host names only servers that are reached by IPv6\n"),
+        ("# nameserver 127.0.0.1\nnameserver nonsense\n", "# the host names no server\n"),
+    ],
+)
+def test_a_sandbox_without_a_name_server_is_told_why(tmp_path, text, comment):
+    file = tmp_path / "resolv.conf"
+    file.write_text(text)
+    files = (str(file), str(tmp_path / "none"))
+    search = "search a.example\n" if "search" in text else ""
+    assert resolver.resolv_conf(files=files) == comment + search
+    assert resolver.resolv_conf(["192.0.2.1"], files=files) == f"nameserver 192.0.2.1\n{search}"
