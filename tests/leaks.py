@@ -41,6 +41,7 @@ class Watch:
             *_network_namespaces(),
             *_users(),
             *_directories(),
+            *_units(),
             *self._processes(),
         }
         foreign = self._foreign_tags()
@@ -173,6 +174,12 @@ def _directories() -> Iterator[str]:
             shared = name == "terrarium-forwarding.json" and any(_BRIDGE.fullmatch(link) for link in os.listdir("/sys/class/net"))
             if name.startswith("terrarium") and not shared:
                 yield f"directory {top}/{name}"
+
+
+def _units() -> Iterator[str]:
+    """What starts a panel at boot, and the links that enable it."""
+    for path in Path("/etc/systemd/system").rglob("*terrarium-*"):
+        yield f"unit {path}"
 
 
 def _output(*argv: str) -> list[str]:
