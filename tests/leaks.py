@@ -83,7 +83,7 @@ class Watch:
         """Those that were daemonised, by their command lines, so that a restart by a supervisor is no difference."""
         for _pid, line in _command_lines():
             if f"{self.base}/" in line and "containerd" not in line and "dockerd" not in line and "docker-proxy" not in line:
-                yield f"process {line}"
+                yield f"process {re.sub(' --web-uid [0-9]+', '', line)}"  # freed and taken again, it may be another
 
     def _foreign_tags(self) -> set[str]:
         homes = {line.split(":")[5].removesuffix("/web") for line in _lines("/etc/passwd") if line.startswith("terrarium")}

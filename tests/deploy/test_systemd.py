@@ -246,11 +246,11 @@ def test_with_at_boot_it_comes_back_when_the_machine_restarts(housed: Housed, ap
     housed.down()
     assert housed.service in housed.up_again("--at-boot")
     try:
-        boxes = {}
+        boxes, ready = {}, {**SLEEPER, "command": ["sh", "-c", "trap exit TERM; sleep 1000 & wait"]}
         for policy in ("no", "unless-stopped", "always"):
             for stopped in (False, True):
                 name = f"{policy}-{'stopped' if stopped else 'running'}"
-                boxes[name] = api("POST", "/containers", {**SLEEPER, "name": name, "restart": policy})
+                boxes[name] = api("POST", "/containers", {**ready, "name": name, "restart": policy})
                 if stopped:
                     api("POST", f"/containers/{boxes[name]['id']}/stop", {})
         housed.restart_machine(orderly=orderly)
