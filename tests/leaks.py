@@ -42,6 +42,7 @@ class Watch:
             *_network_namespaces(),
             *_users(),
             *_directories(),
+            *_units(),
             *self._processes(commands),
         }
         foreign = _foreign_tags(self.base, commands)
@@ -83,7 +84,7 @@ class Watch:
         """Those that were daemonised, by their command lines, so that a restart by a supervisor is no difference."""
         for line in commands.values():
             if f"{self.base}/" in line and "containerd" not in line and "dockerd" not in line and "docker-proxy" not in line:
-                yield f"process {line}"
+                yield f"process {re.sub(' --web-uid [0-9]+', '', line)}"  # freed and taken again, it may be another
 
 
 def _foreign_tags(base: Path, commands: dict[int, str]) -> set[str]:
@@ -177,6 +178,12 @@ def _directories() -> Iterator[str]:
             shared = name == "terrarium-forwarding.json" and any(_BRIDGE.fullmatch(link) for link in os.listdir("/sys/class/net"))
             if name.startswith("terrarium") and not shared:
                 yield f"directory {top}/{name}"
+
+
+def _units() -> Iterator[str]:
+    """What starts a panel at boot, and the links that enable it."""
+    for path in Path("/etc/systemd/system").rglob("*terrarium-*"):
+        yield f"unit {path}"
 
 
 def _output(*argv: str) -> list[str]:

@@ -118,10 +118,10 @@ class Panel:
         logs = [*self.data.glob("logs/*.log"), self.data / "keeper.log"]
         return "".join(f"\n--- {log.name}\n{log.read_text()[-2000:]}" for log in logs if log.exists())
 
-    def seed(self, other: Panel) -> None:
-        """Take over the other's packages, so that only the first panel of a run asks the network for them."""
+    def seed(self, other: Panel, *packages: str) -> None:
+        """Take over the other's packages, all or these, so that only the first panel of a run asks the network for them."""
         self.data.mkdir(mode=0o700, parents=True)
-        for name in (".terrarium", "venv", "npm"):
+        for name in (".terrarium", *(packages or ("venv", "npm"))):
             source = other.data / name
             if source.is_dir():
                 shutil.copytree(source, self.data / name, symlinks=True, copy_function=_link)

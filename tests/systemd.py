@@ -1,8 +1,9 @@
 """systemd as the first process of a pid namespace, which is all that it asks for, with no units but those of a test.
 
-    Machine ── groups of its own in every hierarchy ── pid, mount, cgroup namespace ── /lib/systemd/systemd
+    Machine ── sh, groups of its own in every hierarchy ── unshare ── pid, mount, cgroup namespace ── /lib/systemd/systemd
 
-The network, the users and the files are the host's. What runs there is seen by the host and gone with its systemd.
+The network, the users and the files are the host's, but for /etc/systemd/system, which is a directory of the tests'. What runs
+there is seen by the host and gone with its systemd.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 
 SECONDS = 60.0
 _RAISED = ("/proc/sys/fs/file-max", "/proc/sys/fs/nr_open", "/proc/sys/net/unix/max_dgram_qlen")  # by systemd, host-wide
+_UNITS = Path("/etc/systemd/system")
+_TARGETS = ("sysinit", "basic", "multi-user", "shutdown")  # those that every service refers to
 _TARGET = "[Unit]\nDefaultDependencies=no\n"
 
 # A file system of cgroups shows the namespace's root as its own root only when it is mounted inside.
@@ -25,10 +28,12 @@ _SCRIPT = """\
 set -e
 mount --make-rslave /
 mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind {units} {etc}
 umount -l {tops}
 {mounts}
 exec {systemd}
 """
+_POWER = 'while read -r _; do "$@" < /dev/null; done'  # each line boots
 
 
 def words(units: Path, unit: str) -> list[str]:
@@ -42,26 +47,41 @@ def words(units: Path, unit: str) -> list[str]:
 
 
 class Machine:
-    """``wrapper`` goes before the words of a program that is to run there. ``close`` ends everything and leaves no group."""
+    """``wrapper`` goes before the words of a program that is to run there. ``close`` ends everything and leaves no group.
+
+    ``units`` is its /etc/systemd/system, which stays from boot to boot.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._name = f"systemd-tests-{os.getpid()}"
         self._log = directory / "systemd.log"
         self._sysctls = {name: Path(name).read_text() for name in _RAISED}
-        (directory / "machine.target").write_text(_TARGET)
+        self.units = directory / "units"
+        self.units.mkdir()
+        for name in _TARGETS:
+            (self.units / f"{name}.target").write_text(_TARGET)
         mounted = [line.split()[1:4] for line in Path("/proc/self/mounts").read_text().splitlines()]
         self._places = {place: (kind, options) for place, kind, options in mounted if kind in ("cgroup", "cgroup2")}
         apart = ("--pid", "--fork", "--mount", "--mount-proc", "--cgroup", "--uts", "--kill-child")
         script = _SCRIPT.format(
             tops=shlex.join(self._places),
             mounts="\n".join(self._mounts()),
-            systemd=shlex.join(words(directory, "machine.target")),
+            units=shlex.quote(str(self.units)),
+            etc=_UNITS,
+            systemd=shlex.join(words(_UNITS, "multi-user.target")),
         )
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self._outer = subprocess.Popen(
-                ["unshare", *apart, "sh", "-c", script],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._join_groups, start_new_session=True,
+                ["sh", "-c", _POWER, "sh", "unshare", *apart, "sh", "-c", script],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=self._join_groups, start_new_session=True,
             )  # fmt: skip
+        self.boot()
+
+    def boot(self) -> None:
+        """Once more, after ``halt``. The kernel's boot id is the same: only a kernel of its own would bring another."""
+        assert self._outer.stdin is not None
+        self._outer.stdin.write(b"\n")
+        self._outer.stdin.flush()
         self.wrapper = self._wait_for_systemd()
 
     def run(self, *argv: str) -> str:
@@ -76,19 +96,24 @@ class Machine:
         yield ("systemd-run", "--quiet", "--scope", f"--unit={name}.scope", "--")
         subprocess.run([*self.wrapper, "systemctl", "stop", f"{name}.scope"], capture_output=True, timeout=SECONDS, check=False)
 
+    def shut_down(self) -> None:
+        """Have systemd stop all units, as at the end of a boot."""
+        self.run("systemctl", "start", "--job-mode=replace-irreversibly", "shutdown.target")
+
+    def halt(self) -> None:
+        """Without power: systemd is killed, and with it all that runs there; what it made of groups goes too."""
+        for pid in _children(self._outer.pid):
+            os.kill(pid, signal.SIGKILL)
+        _remove([below for group in self._groups() for below in group.glob("*/")])
+
     def close(self) -> None:
-        self._outer.send_signal(signal.SIGKILL)  # and with it, systemd; and with that, all that runs there
-        self._outer.wait()
+        self.halt()
+        self._outer.communicate()
+        _remove(self._groups())
         for name, value in self._sysctls.items():
             Path(name).write_text(value)
-        deadline = time.monotonic() + SECONDS
-        while left := [top for top in self._groups() if top.is_dir()]:
-            assert time.monotonic() < deadline, left
-            for top in left:
-                for directory, _names, _files in os.walk(top, topdown=False):
-                    with contextlib.suppress(OSError):
-                        os.rmdir(directory)
-            time.sleep(0.01)
+        left = [path for path in self.units.rglob("*") if path.suffix != ".target"]
+        assert left == [], f"left behind in {_UNITS}"
 
     def _groups(self) -> list[Path]:
         return [Path(place, self._name) for place in self._places]
@@ -120,12 +145,30 @@ class Machine:
     def _wait_for_systemd(self) -> tuple[str, ...]:
         deadline = time.monotonic() + SECONDS
         while self._outer.poll() is None and time.monotonic() < deadline:
-            children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
-            if children:
-                wrapper = ("nsenter", f"--target={children[0]}", "--mount", "--pid", "--cgroup", "--uts", "--")
-                asked = [*wrapper, "systemctl", "is-active", "machine.target"]
+            if first := [pid for unshare in _children(self._outer.pid) for pid in _children(unshare)]:
+                wrapper = ("nsenter", f"--target={first[0]}", "--mount", "--pid", "--cgroup", "--uts", "--")
+                asked = [*wrapper, "systemctl", "is-active", "multi-user.target"]
                 if subprocess.run(asked, capture_output=True, timeout=SECONDS, check=False).returncode == 0:
                     return wrapper
             time.sleep(0.05)
         self.close()
         raise AssertionError(f"systemd did not start: {self._log.read_text()}")
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has just ended
+        return []
+
+
+def _remove(groups: list[Path]) -> None:
+    """With all below them, as soon as their processes have ended."""
+    deadline = time.monotonic() + SECONDS
+    while left := [group for group in groups if group.is_dir()]:
+        assert time.monotonic() < deadline, left
+        for top in left:
+            for directory, _names, _files in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+        time.sleep(0.01)

@@ -1,6 +1,6 @@
 """deploy/down: stop web and worker; with ``--all`` also every sandbox and all that the panel put on this machine.
 
-Works whatever of it still runs or exists, and twice.
+What was to start at boot does so no more (boot.py). Works whatever of it still runs or exists, and twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import locks, preflight, processes, sweep, unit, users
+from . import boot, locks, preflight, processes, sweep, unit, users
 from .console import Refused, say
 from .instance import MARKER, Instance, load, owner_of_run
 from .options import parse_down
@@ -28,8 +28,11 @@ def main(words: list[str]) -> int:
     instance = load(options.place)
     _check_ours(instance)
     stopped = _stop_panel(instance)
+    at_boot = boot.remove(instance)
     if not options.remove_all:
         say("The panel is stopped; its sandboxes keep running." if stopped else f"No panel runs at {instance.data}.")
+        if at_boot:
+            say("It stays down when this machine restarts; the next deploy/up has it come back again.")
         return 0
     left = remove_everything(instance)
     if left:

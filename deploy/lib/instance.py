@@ -32,6 +32,7 @@ class Instance:
     docker_host: str = DOCKER_SOCKET
     node: str = ""
     allowed_hosts: str = ""
+    at_boot: bool = False
     uid: int = -1
     gid: int = -1
     ids_base: int = -1
@@ -96,7 +97,7 @@ def remembered_run(data: Path) -> Path | None:
 
 def asked(known: Instance, options: UpOptions) -> Instance:
     """What deploy/up was asked for, over what is remembered."""
-    wanted = {name: getattr(options, name) for name in ("port", "host", "docker_host", "node", "allowed_hosts")}
+    wanted = {name: getattr(options, name) for name in ("port", "host", "docker_host", "node", "allowed_hosts", "at_boot")}
     instance = dataclasses.replace(known, **{name: value for name, value in wanted.items() if value is not None})
     return instance if instance.node else dataclasses.replace(instance, node=socket.gethostname().split(".")[0] or "local")
 

@@ -39,6 +39,7 @@ class UpOptions:
     node: str | None
     allowed_hosts: str | None
     admin_password_file: Path | None
+    at_boot: bool | None
     detach: bool
 
 
@@ -75,6 +76,11 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
         metavar="FILE",
         help="read the first admin's password from FILE; when there is no such file, write the one-time password to it",
     )
+    parser.add_argument(
+        "--at-boot",
+        action=argparse.BooleanOptionalAction,
+        help="come back when this machine restarts, until deploy/down; a service of systemd sees to it (no)",
+    )
     parser.add_argument("--detach", action="store_true", help="return as soon as the panel serves")
     given = parser.parse_args(words)
     value = _reader(given, environ)
@@ -86,6 +92,7 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
         node=_checked(value("node"), _node),
         allowed_hosts=value("allowed_hosts"),
         admin_password_file=_checked(value("admin_password_file"), lambda text: Path(os.path.abspath(text))),
+        at_boot=_checked(value("at_boot"), _truth),
         detach=given.detach or _truth(environ.get("TERRARIUM_DETACH", "")),
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from containers_app.kernel import syscalls
 
-from . import processes, users
+from . import boot, processes, users
 from .console import Refused
 from .instance import MARKER, Instance
 from .locks import check_free
@@ -228,6 +228,7 @@ def check_all(instance: Instance, *, installed: bool, admin_password_file: Path 
     check_address(instance)
     check_machine()
     check_id_maps(instance)
+    boot.check(instance)
     check_disk(instance, installed=installed)
     check_admin_password_file(admin_password_file)
 

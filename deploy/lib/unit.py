@@ -23,10 +23,14 @@ _PROPERTIES = ("Delegate=yes", "TasksMax=infinity", "TimeoutStopSec=10s")
 _STOP_SECONDS = 30.0  # systemd kills what it stops after TimeoutStopSec
 
 
+def is_systemd_host() -> bool:
+    return _BOOTED.is_dir()
+
+
 def enclose(instance: Instance, argv: list[str]) -> list[str]:
     """What this process has to execute to be ``argv`` in the panel's unit. One that is there already is entered here."""
     starter = shutil.which("systemd-run")
-    if not _BOOTED.is_dir() or starter is None or enter(instance, os.getpid()):
+    if not is_systemd_host() or starter is None or enter(instance, os.getpid()):
         return argv
     words = ["--scope", "--quiet", "--collect", "--slice=-.slice", f"--unit={delegation.unit_name(instance.tag)}"]
     words += [f"--description=Terrarium at {instance.data}", *(f"--property={one}" for one in _PROPERTIES)]
@@ -57,7 +61,7 @@ def groups(instance: Instance) -> list[Path]:
 def remove(instance: Instance) -> list[str]:
     """Stop the unit and whatever is left in it. Returns its groups that stay."""
     name = delegation.unit_name(instance.tag)
-    if not _BOOTED.is_dir():
+    if not is_systemd_host():
         return []
     with contextlib.suppress(subprocess.TimeoutExpired, FileNotFoundError):
         subprocess.run(

@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 
-from . import install, locks, packages, policy, preflight, processes, site, unit, users
+from . import boot, install, locks, packages, policy, preflight, processes, site, unit, users
 from . import instance as instances
 from .console import Refused, say
 from .instance import Instance
@@ -38,6 +38,8 @@ def main(words: list[str]) -> int:
     install.make_web_directories(instance)
     site.prepare(instance, options.admin_password_file)
     if note := preflight.docker_note(instance.docker_host):
+        say(note)
+    if note := boot.follow(instance):
         say(note)
     return _detach(instance, descriptors) if options.detach else _become_supervisor(instance, descriptors)
 

@@ -44,13 +44,13 @@ class Api:
         assert job["state"] == "done", job
 
 
-def fill(panel: Panel) -> int:
-    """Some of everything; returns a port of the host that leads to a sandbox."""
+def fill(panel: Panel, image: str) -> int:
+    """Some of everything, and an image that is kept; returns a port of the host that leads to a sandbox."""
     api = Api(panel)
     api("POST", "/networks", {"name": "blue"})
     api("POST", "/networks", {"name": "green", "nat": False, "isolated": False})
     api("POST", "/groups", {"name": "team", "limits": {"memory": "256M"}})
-    api.job("POST", "/images", {"name": "tools", "source": {"type": "programs", "programs": ["/bin/sh", "/bin/ls"]}})
+    api.job("POST", "/images", {"name": image, "source": {"type": "programs", "programs": ["/bin/sh", "/bin/ls"]}})
     common = {"engine": "raw", "image": "busybox", "command": ["sleep", "1000"]}
     rates = {"net_in": "1M", "net_out": "1M", "memory": "64M"}
     first = api(
@@ -62,7 +62,7 @@ def fill(panel: Panel) -> int:
     api("POST", "/containers", {**common, "name": "fourth", "command": ["false"], "restart": "on-failure"})
     paused = api("POST", "/containers", {**common, "name": "fifth", "group": "team"})
     api("POST", f"/containers/{paused['id']}/pause", {})
-    api("POST", "/containers", {**common, "name": "sixth", "image": "tools", "command": ["/bin/ls"]})
+    api("POST", "/containers", {**common, "name": "sixth", "image": image, "command": ["/bin/ls"]})
     api("POST", f"/containers/{first['id']}/toolbox", {"image": "busybox", "rows": 24, "columns": 80})
     api("POST", f"/containers/{first['id']}/terminals", {"argv": ["sh"], "rows": 24, "columns": 80})
     return int(api("GET", f"/containers/{first['id']}")["ports"][0]["host_port"])
@@ -86,23 +86,24 @@ def break_worker(panel: Panel) -> None:
     [lambda _: None, kill("supervisor", "worker", "web", "keeper"), break_worker],
     ids=["as it is", "all killed", "without the worker"],
 )
-def test_nothing_stays(other: Panel, before: Callable[[Panel], None]) -> None:
-    other.up()
-    port = fill(other)
-    assert left(other) and on_firewall(other)
-    before(other)
-    other.down("--all")
+def test_nothing_stays(second: Panel, before: Callable[[Panel], None], request: pytest.FixtureRequest) -> None:
+    second.ensure_up()
+    port = fill(second, request.node.callspec.id.replace(" ", "-"))
+    assert left(second) and on_firewall(second)
+    before(second)
+    second.down("--all")
     deadline = time.monotonic() + 10
-    while left(other) and time.monotonic() < deadline:
+    while left(second) and time.monotonic() < deadline:
         time.sleep(0.1)  # the first process of a pid namespace goes when the host's init has reaped those who had joined it
-    assert left(other) == [] and not on_firewall(other) and not other.run.exists()
+    assert left(second) == [] and not on_firewall(second) and not second.run.exists()
     with socket.create_server(("0.0.0.0", port)):
         pass
-    if (other.data / "venv/bin/python.away").exists():  # what stands in the data directory only a worker can take out
-        shutil.move(other.data / "venv/bin/python.away", other.data / "venv/bin/python")
-        return
-    other.up()
-    api = Api(other)
+    if (second.data / "venv/bin/python.away").exists():  # what stands in the data directory only a worker can take out
+        shutil.move(second.data / "venv/bin/python.away", second.data / "venv/bin/python")
+        second.up()
+        second.down("--all")
+    second.up()
+    api = Api(second)
     assert [one["name"] for one in api("GET", "/networks")["items"] if one["engine"] == "raw"] == ["default"]
     assert (api("GET", "/containers")["items"], api("GET", "/groups")["items"]) == ([], [])
 

@@ -51,12 +51,13 @@ def test_copied_sources_are_whole_readable_and_without_tests(instance: Instance)
         assert path.stat().st_mode & 0o7777 in (0o755, 0o644), path
 
 
-def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeated(tmp_path: Path) -> None:
+def test_a_disk_that_becomes_full_half_way_is_said_and_the_run_is_simply_repeated(tmp_path: Path, panel: Panel) -> None:
     """A file takes all that is left as soon as the Python packages are being installed."""
     disk = tmp_path.resolve() / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=450m", "small", str(disk)], check=True)
     other = Panel(disk, free_port())
+    other.seed(panel, "npm")
     try:
         fill = f"until [ -d {other.data}/.venv.new/bin ]; do sleep 0.02; done; cat /dev/zero > {disk}/filler"
         filler = f'( {fill} ) 2>/dev/null & exec "$@"'

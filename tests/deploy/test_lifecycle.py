@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.deploy.refusal import check_refusal, inventory
-from tests.panel import PASSWORD, Panel, deploy, free_port
+from tests.panel import Panel, deploy, free_port
 
 QUICK_SECONDS = 5.0  # what the issue promises for a second start
 
@@ -48,10 +48,15 @@ def test_first_start_prints_the_one_time_password_once(other: Panel) -> None:
     assert "No Docker at" in second.stdout
 
 
-def test_one_time_password_goes_to_the_file_that_was_asked_for(other: Panel) -> None:
+def test_environment_takes_the_place_of_options_and_the_one_time_password_goes_to_the_file_that_was_asked_for(
+    other: Panel,
+) -> None:
     file = other.base / "secret"
-    ran = deploy("up", *other.place, "--port", str(other.port), "--admin-password-file", str(file), "--detach")
+    environment = {"PORT": str(other.port), "DATA": str(other.data), "RUN": str(other.run), "DETACH": "1",
+                   "DOCKER_HOST": other.docker_host, "ADMIN_PASSWORD_FILE": str(file)}  # fmt: skip
+    ran = deploy("up", env={f"TERRARIUM_{name}": value for name, value in environment.items()})
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert other.is_up()
     password = file.read_text().strip()
     assert file.stat().st_mode & 0o777 == 0o600 and len(password) > 20 and password not in ran.stdout
 
@@ -123,24 +128,19 @@ def test_up_takes_over_from_a_supervisor_that_was_killed(second: Panel) -> None:
     assert second.is_up() and second.pid("web") != web
 
 
-def test_down_works_after_everything_was_killed_and_twice(other: Panel) -> None:
-    other.up()
+def test_down_works_after_everything_was_killed_and_twice_and_up_with_the_data_that_was_kept(second: Panel) -> None:
+    second.ensure_up()
+    second.manage("create_token", "admin")
     for name in ("supervisor", "keeper", "worker", "web"):
-        os.kill(other.pid(name), signal.SIGKILL)
-    other.down()
-    other.down()
-    other.down("--all")
-    other.down("--all")
-    assert other.data.exists() and not other.run.exists()
-
-
-def test_up_works_after_down_all_with_the_data_that_was_kept(other: Panel) -> None:
-    other.up()
-    other.manage("create_token", "admin")
-    other.down("--all")
-    other.up()
+        os.kill(second.pid(name), signal.SIGKILL)
+    second.down()
+    second.down()
+    second.down("--all")
+    second.down("--all")
+    assert second.data.exists() and not second.run.exists()
+    second.up()
     count = "from django.contrib.auth import get_user_model as model; print(model().objects.count())"
-    assert other.manage("shell", "-v", "0", "-c", count).strip() == "1"
+    assert second.manage("shell", "-v", "0", "-c", count).strip() == "1"
 
 
 def test_web_process_has_nothing_but_its_own(panel: Panel) -> None:
@@ -177,19 +177,9 @@ def test_secrets_in_the_data_directory_are_roots_alone(panel: Panel) -> None:
     assert (panel.run / "web").stat().st_mode & 0o777 == 0o750
 
 
-def test_environment_takes_the_place_of_options(other: Panel) -> None:
-    (other.base / "password").write_text(PASSWORD)
-    environment = {"PORT": str(other.port), "DATA": str(other.data), "RUN": str(other.run), "DETACH": "1",
-                   "DOCKER_HOST": other.docker_host, "ADMIN_PASSWORD_FILE": str(other.base / "password")}  # fmt: skip
-    ran = deploy("up", env={f"TERRARIUM_{name}": value for name, value in environment.items()})
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert other.is_up()
-
-
-def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(other: Panel) -> None:
-
-    words = [word for word in other.up_words if word != "--detach"]
-    (other.base / "password").write_text(PASSWORD)
+def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(second: Panel) -> None:
+    second.down()
+    words = [word for word in second.up_words if word != "--detach"]
     with subprocess.Popen(["deploy/up", *words], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for line in running.stdout:
@@ -197,4 +187,5 @@ def test_foreground_stops_with_ctrl_c_and_the_keeper_stays(other: Panel) -> None
                 break
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0
-    assert not other.is_up() and Path(f"/proc/{other.pid('keeper')}").exists()
+    assert not second.is_up() and Path(f"/proc/{second.pid('keeper')}").exists()
+    second.up()

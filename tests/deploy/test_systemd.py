@@ -1,10 +1,14 @@
-"""A panel on a machine that systemd runs: it lives in a unit of its own, and neither gets in the other's way."""
+"""A panel on a machine that systemd runs: it lives in a unit of its own, neither gets in the other's way, and when it is asked
+to, it comes back when the machine restarts.
+"""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +16,11 @@ from tests import leaks
 from tests.panel import PASSWORD, ROOT, Panel, deploy, free_port
 from tests.systemd import Machine
 
+from .refusal import refused
 from .test_down_all import Api
 
 SLEEPER = {"engine": "raw", "name": "sleeper", "image": "busybox", "command": ["sleep", "1000"]}
+NO_RUN = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh")
 WITHOUT_SYSTEMD = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run/systemd && exec "$@"', "sh")
 
 
@@ -24,16 +30,39 @@ class Housed(Panel):
 
     machine: Machine = field(kw_only=True)
 
-    def run_there(self, program: str, *words: str, wrapper: tuple[str, ...] = ()) -> None:
-        ran = deploy(program, *words, wrapper=(*self.machine.wrapper, *wrapper))
+    def run_there(self, program: str, *words: str, wrapper: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> str:
+        ran = deploy(program, *words, wrapper=(*self.machine.wrapper, *wrapper), env=env)
         assert ran.returncode == 0, ran.stdout + ran.stderr + self.log_tails()
+        return ran.stdout
 
     def up(self, wrapper: tuple[str, ...] = ()) -> None:
         (self.base / "password").write_text(PASSWORD)
         self.run_there("up", *self.up_words, wrapper=wrapper)
 
+    def up_again(self, *words: str, env: Mapping[str, str] | None = None) -> str:
+        """With the options that it remembers, and these. Returns what was said."""
+        return self.run_there("up", *self.place, "--detach", *words, env=env)
+
     def down(self, *words: str) -> None:
         self.run_there("down", *self.place, *words)
+
+    def at_boot(self) -> list[str]:
+        """What systemd has of it on disk."""
+        return sorted(str(path.relative_to(self.machine.units)) for path in self.machine.units.rglob("*terrarium-*"))
+
+    def restart_machine(self, *, orderly: bool = False) -> None:
+        """The kernel went through it, so what was noted of its boot id is changed instead."""
+        if orderly:
+            self.machine.shut_down()
+        self.machine.halt()
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        for record in self.data.glob("sandboxes/*/record.json*"):
+            record.write_text(record.read_text().replace(boot_id, "another"))
+        self.machine.boot()
+
+    @property
+    def service(self) -> str:
+        return f"terrarium-{self.tag}.service"
 
     @property
     def unit(self) -> str:
@@ -60,7 +89,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def housed(machine: Machine, tmp_path_factory: pytest.TempPathFactory, panel: Panel, watch: leaks.Watch) -> Iterator[Housed]:
     """Brought up in a login session that has ended since."""
-    housed = Housed(tmp_path_factory.mktemp("housed").resolve(), free_port(), machine=machine)
+    base = tmp_path_factory.mktemp('100%n of "$HOME"')  # systemd's own words, which it must not take for such
+    housed = Housed(base.resolve(), free_port(), machine=machine)
     watch.kept.add(housed.tag)
     housed.seed(panel)
     with machine.session("login-1") as session:
@@ -202,3 +232,63 @@ def test_sandboxes_of_a_panel_from_before_the_unit_are_found_and_restarted_into_
     housed.down("--all")
     assert housed.places() == set()
     housed.up()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["in order", "without its power"])
+def test_with_at_boot_it_comes_back_when_the_machine_restarts(housed: Housed, api: Api, orderly: bool) -> None:
+    housed.down()
+    assert housed.service in housed.up_again("--at-boot")
+    try:
+        boxes, ready = {}, {**SLEEPER, "command": ["sh", "-c", "trap exit TERM; sleep 1000 & wait"]}
+        for policy in ("no", "unless-stopped", "always"):
+            for stopped in (False, True):
+                name = f"{policy}-{'stopped' if stopped else 'running'}"
+                boxes[name] = api("POST", "/containers", {**ready, "name": name, "restart": policy})
+                if stopped:
+                    api("POST", f"/containers/{boxes[name]['id']}/stop", {})
+        housed.restart_machine(orderly=orderly)
+        until(housed.is_up)
+        until(lambda: housed.machine.run("systemctl", "show", "-p", "ActiveState", housed.service) == "ActiveState=active\n")
+        again = {"unless-stopped-running", "always-running", "always-stopped"}
+        until(lambda: {name for name, box in boxes.items() if state(api, box) == "running"} == again)
+        assert {state(api, box) for name, box in boxes.items() if name not in again} == {"exited"}
+        for name in ("supervisor", "keeper", "worker", "web"):
+            assert housed.groups(name)[""] == f"/{housed.unit}/daemons"
+        housed.machine.run("systemctl", "stop", housed.service)
+        assert housed.is_up() and state(api, boxes["always-running"]) == "running"
+    finally:
+        housed.down("--all")
+    assert housed.at_boot() == []
+    assert housed.machine.run("systemctl", "list-units", "--all", "--no-legend", f"terrarium-{housed.tag}*") == ""
+    housed.up_again("--no-at-boot")
+
+
+def test_down_means_that_it_stays_down_and_the_next_up_that_it_comes_back(housed: Housed) -> None:
+    enabled = [f"multi-user.target.wants/{housed.service}", housed.service]
+    housed.down()
+    assert "--at-boot" in housed.up_again() and housed.at_boot() == []
+    housed.down()
+    housed.up_again(env={"TERRARIUM_AT_BOOT": "1"})
+    assert housed.at_boot() == enabled
+    housed.down()
+    assert housed.at_boot() == []
+    housed.restart_machine()
+    assert housed.machine.run("systemctl", "list-units", "--all", "--no-legend", f"terrarium-{housed.tag}*") == ""
+    assert housed.service in housed.up_again()
+    assert housed.at_boot() == enabled and housed.machine.run("systemctl", "is-enabled", housed.service) == "enabled\n"
+    housed.down()
+    housed.up_again("--no-at-boot")
+    assert housed.at_boot() == []
+
+
+def test_without_systemd_at_boot_is_refused_with_a_line_for_cron(tmp_path: Path) -> None:
+    for env, words in (({}, ("--at-boot",)), ({"TERRARIUM_AT_BOOT": "yes"}, ())):
+        sentence = refused(tmp_path, *words, env=env, wrapper=NO_RUN)
+        assert f"'@reboot {tmp_path}/data/app/deploy/up --data {tmp_path}/data --run {tmp_path}/run --detach'" in sentence
