@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.deploy.test_images import at_work
+from tests.deploy.test_lifecycle import wait_for
+from tests.dockerd import Dockerd
 from tests.engines.conftest import wait_until
 from tests.panel import Panel
 
@@ -60,15 +63,24 @@ class Gate:
             self._piece(self._held.pop())
 
 
-def begin(page: Page, name: str, archive: Path) -> Locator:
-    """Upload it; the form."""
+def open_form(page: Page, source: str) -> Locator:
     page.goto("/images/")
     page.get_by_role("button", name="Import an image").first.click()
     form = page.get_by_role("dialog", name="Import an image")
-    form.get_by_label("Where it comes from").select_option(label="A tarball, uploaded")
-    form.get_by_label("File").set_input_files(archive)
+    form.get_by_label("Where it comes from").select_option(label=source)
+    return form
+
+
+def send(form: Locator, name: str) -> None:
     form.get_by_label("Name").fill(name)
     form.get_by_role("button", name="Import", exact=True).click()
+
+
+def begin(page: Page, name: str, archive: Path) -> Locator:
+    """Upload it; the form."""
+    form = open_form(page, "A tarball")
+    form.get_by_label("File").set_input_files(archive)
+    send(form, name)
     return form
 
 
@@ -148,4 +160,68 @@ def test_one_that_fails_says_why_until_it_is_dismissed(page: Page, images: Path,
     page.keyboard.press("Escape")
     card.get_by_role("button", name="Dismiss").click()
     expect(card).to_have_count(0)
+    assert sorted(os.listdir(images)) == before
+
+
+@pytest.fixture
+def roots(panel: Panel, tmp_path: Path) -> Iterator[Path]:
+    """A host directory that images may come from, for one test."""
+    policy, place = panel.data / "policy.toml", tmp_path.resolve() / "roots"
+    place.mkdir()
+    before = policy.read_text()
+    for text in (before.replace("import_paths = []", f'import_paths = ["{place}"]'), before):
+        policy.write_text(text)
+        worker = panel.pid("worker")
+        os.kill(worker, signal.SIGKILL)
+        wait_for(panel, "worker", worker)
+        if text != before:
+            yield place
+
+
+def test_files_come_from_a_path_of_the_host_that_the_policy_allows(
+    page: Page, images: Path, roots: Path, dockerd: Dockerd
+) -> None:
+    archive = tar_of(roots / "small.tar", SMALL)
+    form = open_form(page, "A tarball")
+    path = form.get_by_label("Or its path on this host")
+    path.fill(str(roots.parent / "other.tar"))
+    send(form, "small")
+    expect(form.get_by_role("alert")).to_contain_text("does not let")
+    path.fill(str(archive))
+    form.get_by_label("File").set_input_files(archive)
+    send(form, "small")
+    expect(form.get_by_role("alert")).to_contain_text("only one of them")
+    form.get_by_label("File").set_input_files([])
+    send(form, "small")
+    expect(form).to_have_count(0)
+    expect(page.locator('[data-testid=image-row][data-name="small"]')).to_contain_text("6 MiB", timeout=30_000)
+    assert (images / "small/rootfs/etc/noise").stat().st_size == SMALL
+
+    form = open_form(page, "An OCI or docker-save archive")
+    form.get_by_label("Or its path on this host").fill(str(archive))
+    send(form, "no-layers")
+    expect(card_of(page, "no-layers").get_by_test_id("job-phase")).to_contain_text("failed: ")
+
+    form = open_form(page, "For Docker: a tarball")
+    form.get_by_label("Or its path on this host").fill(str(archive))
+    send(form, "from-path:1")
+    try:
+        expect(page.locator('[data-testid=image-row][data-name="from-path:1"]')).to_be_visible(timeout=30_000)
+    finally:
+        dockerd.docker("rmi", "--force", "from-path:1")
+
+
+def test_debootstrap_takes_a_mirror_of_the_hosts_and_no_other(page: Page, images: Path) -> None:
+    before = sorted(os.listdir(images))
+    form = open_form(page, "Debian, by debootstrap")
+    form.get_by_label("Suite").fill("bookworm")
+    form.get_by_label("Mirror").fill("http://mirror.invalid/debian")
+    send(form, "deb")
+    expect(card_of(page, "deb").get_by_test_id("job-phase")).to_contain_text(
+        "http://mirror.invalid/debian is no mirror of this host"
+    )
+    form = open_form(page, "Debian, by debootstrap")
+    form.get_by_label("Suite").fill("nonesuch")
+    send(form, "deb")
+    expect(card_of(page, "deb").get_by_test_id("job-phase")).to_contain_text("knows no suite nonesuch")
     assert sorted(os.listdir(images)) == before
