@@ -134,9 +134,9 @@ class CreateForm {
     if (this.submit.disabled) return;
     const { wrong } = this.limits;
     if (wrong) {
-      this.#showError({ message: `“${wrong.value}” is no value of the limit ${wrong.getAttribute("aria-label").replace(", as a number", "")}.`, hint: "For example 64M for a size, 0.5 for CPUs; nothing for no limit." });
       wrong.closest("details")?.setAttribute("open", "");
-      wrong.focus();
+      wrong.focus({ preventScroll: true }); // what is wrong with it is said at the top
+      this.#showError({ message: `“${wrong.value}” is no value of the limit ${wrong.getAttribute("aria-label").replace(", as a number", "")}.`, hint: "For example 64M for a size, 0.5 for CPUs; nothing for no limit." });
       return;
     }
     this.submit.disabled = true;
