@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.dockerd import Dockerd
 from tests.engines.conftest import wait_until
 from tests.panel import ROOT, Panel, deploy
 
@@ -138,6 +139,16 @@ def test_one_whose_sandbox_ends_is_no_success_and_a_signal_leaves_the_terminal_a
     assert second.ended() == 1
     panel.manage("sandbox", "kill", box)
     assert first.ended() == 1 and "It was cut off" in first.text
+
+
+def test_a_docker_container_is_sat_at_in_the_same_way(sit, dockerd: Dockerd) -> None:  # type: ignore[no-untyped-def]
+    dockerd.docker("run", "--detach", "--name", "cli-docker", "--hostname", "inside", "busybox", "sleep", "1000")
+    try:
+        screen = sit("terminal", "cli-docker", "sh", "-c", "hostname; stty size; exit 4")
+        assert screen.ended() == 4
+        screen.until(r"^inside\r\n40 100\r$")
+    finally:
+        dockerd.docker("rm", "--force", "cli-docker")
 
 
 def test_a_toolbox_goes_with_its_shell(panel: Panel, sit, box: str) -> None:  # type: ignore[no-untyped-def]
