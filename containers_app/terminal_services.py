@@ -15,13 +15,22 @@ from .visitors import Visitor
 from .worker import protocol, terminals
 from .worker.protocol import Container
 
+# A shell around a program: writes its first word and the exit code as the last thing. Ctrl-C is the program's, so the shell has
+# a trap; one that ignored it would hand that down.
+_TELLING = 'tell=$1; shift; trap : INT QUIT; "$@"; printf "%s%d" "$tell" "$?"'
+_SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")  # the best one there is
 
-async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
-    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
+
+async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int, tell: str = "") -> str:
+    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from.
+
+    A pty carries no exit code: with ``tell`` the container's /bin/sh writes that word and the code behind it at the end.
+    """
     check_argv(argv)
     _check_size(rows, columns)
     container = await get_container(visitor, reference, to="operate")
-    key = await _open(visitor, container, protocol.OpenTerminal(container.id, argv, rows, columns))
+    words = ("/bin/sh", "-c", _TELLING, "sh", tell, *(argv or _SHELL)) if tell else argv
+    key = await _open(visitor, container, protocol.OpenTerminal(container.id, words, rows, columns))
     await audit(visitor, "open terminal", target_of(container), " ".join(argv))
     return key
 

@@ -45,10 +45,16 @@ class CreateForm {
         h("div", { class: "stack" }, h("h3", { class: "label" }, "The commands that do the same"), this.commands)),
       h("footer", null, h("button", { type: "button", on: { click: close } }, "Cancel"), this.submit));
     this.dialog = h("dialog", { class: "create", "aria-labelledby": "create-title", "data-testid": "create-dialog" }, this.form);
-    this.dialog.addEventListener("close", () => this.dialog.remove());
+    this.dialog.addEventListener("close", () => this.#closed());
     this.engine.addEventListener("change", () => this.#engineChanged());
     this.#engineChanged();
     if (preset) this.namespaces.offer(preset.beside);
+  }
+
+  /** The browser gives the focus back to what had it; the button of an empty list is gone once there is a sandbox. */
+  #closed() {
+    this.dialog.remove();
+    if (document.activeElement === document.body) document.querySelector("main")?.focus();
   }
 
   #engines(engines) {
@@ -126,6 +132,13 @@ class CreateForm {
   async #create(event) {
     event.preventDefault();
     if (this.submit.disabled) return;
+    const { wrong } = this.limits;
+    if (wrong) {
+      wrong.closest("details")?.setAttribute("open", "");
+      wrong.focus({ preventScroll: true }); // what is wrong with it is said at the top
+      this.#showError({ message: `“${wrong.value}” is no value of the limit ${wrong.getAttribute("aria-label").replace(", as a number", "")}.`, hint: "For example 64M for a size, 0.5 for CPUs; nothing for no limit." });
+      return;
+    }
     this.submit.disabled = true;
     this.submit.setAttribute("aria-busy", "true");
     try {

@@ -63,7 +63,7 @@ export function errorState(error, retry) {
 
 /** Grey lines of about the height of what is being fetched, so that nothing moves when it comes. */
 export function skeleton(lines = 4) {
-  return h("div", { class: "skeleton", "aria-busy": "true", "aria-label": "Loading" }, Array.from({ length: lines }, () => h("i")));
+  return h("div", { class: "skeleton", role: "status", "aria-busy": "true", "aria-label": "Loading" }, Array.from({ length: lines }, () => h("i")));
 }
 
 export function copyButton(text, label = "Copy") {

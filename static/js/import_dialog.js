@@ -11,9 +11,11 @@ const PIECE = 512 * 1024; // bytes, as many as the API takes at once
 const ATTEMPTS = 3;
 const PATIENCE = 1000; // ms between attempts while the job waits for its turn
 
-const text = (name, label, placeholder, hint) => ({ name, make: () => { const control = input(name, placeholder, { "data-testid": `import-${name}` }); return { element: field(label, control, hint), read: () => control.value.trim() }; } });
-const list = (name, label, placeholder, hint) => ({ ...text(name, label, placeholder, hint), make: () => { const made = text(name, label, placeholder, hint).make(); return { element: made.element, read: () => splitCommand(made.read()) }; } });
+const text = (name, label, placeholder, hint, optional = false) => ({ name, optional, make: () => { const control = input(name, placeholder, { "data-testid": `import-${name}` }); return { element: field(label, control, hint), read: () => control.value.trim() }; } });
+const list = (name, label, placeholder, hint, optional = false) => ({ name, optional, make: () => { const made = text(name, label, placeholder, hint).make(); return { element: made.element, read: () => splitCommand(made.read()) }; } });
 const file = { name: "file", make: () => { const control = h("input", { type: "file", name: "file", "data-testid": "import-file" }); return { element: field("File", control), file: () => control.files[0] }; } };
+const ALLOWED = "Which may be read is in policy.toml.";
+const place = (example) => text("path", "Or its path on this host", example, ALLOWED, true);
 const container = { name: "container", make: () => {
   const control = h("select", { name: "container" }, [...store.containers.values()].filter((one) => one.engine !== "raw").map((one) => h("option", { value: one.id }, one.name)));
   return { element: field("Container", control), read: () => control.value };
@@ -21,20 +23,20 @@ const container = { name: "container", make: () => {
 
 /** type → {label, help, fields}, for sandboxes */
 const SOURCES = {
-  tar: { label: "A tarball, uploaded", help: "A root file system, plain or packed by gzip, bzip2, xz or zstd.", fields: [file] },
-  oci: { label: "An OCI or docker-save archive, uploaded", help: "Layers, whiteouts, owners and settings are kept.", fields: [file] },
+  tar: { label: "A tarball", help: "A root file system, plain or packed by gzip, bzip2, xz or zstd.", fields: [file, place("/srv/roots/a.tar.gz")] },
+  oci: { label: "An OCI or docker-save archive", help: "Layers, whiteouts, owners and settings are kept.", fields: [file, place("/srv/roots/a.oci.tar, or a directory")] },
   registry: { label: "A registry", help: "Which registries may be asked is in policy.toml.", fields: [text("reference", "Reference", "docker.io/library/alpine:3.20")] },
   "docker-image": { label: "An image of Docker", help: "Copied layer by layer, with its settings.", fields: [text("reference", "Image", "alpine:3.20")] },
   "docker-container": { label: "A container of Docker", help: "Its files as they are now.", fields: [container] },
   programs: { label: "Programs of this host", help: "With the libraries that they load, as ldd lists them.", fields: [list("programs", "Programs", "bash ls cat", "Names or paths, with spaces between")] },
-  debootstrap: { label: "Debian, by debootstrap", help: "From the host's own mirror.", fields: [text("suite", "Suite", "bookworm"), list("packages", "More packages", "curl less")] },
-  directory: { label: "A directory of this host", help: "Which may be read is in policy.toml.", fields: [text("path", "Path", "/srv/roots/a")] },
+  debootstrap: { label: "Debian, by debootstrap", help: "From a mirror that this host's own apt uses.", fields: [text("suite", "Suite", "bookworm"), list("packages", "More packages", "curl less", "", true), text("mirror", "Mirror", "the first of the host's", "", true)] },
+  directory: { label: "A directory of this host", help: ALLOWED, fields: [text("path", "Path", "/srv/roots/a")] },
 };
 /** The same of each Docker daemon. `type` is the source's. */
 const OF_DOCKER = {
   pull: { type: "pull", label: "pull from a registry", help: "By the daemon itself. Which registries may be asked is in policy.toml.", fields: [] },
-  load: { type: "oci", label: "load what docker save wrote, uploaded", help: "Images keep the names that they have in the archive.", fields: [file] },
-  import: { type: "tar", label: "a tarball, uploaded", help: "A root file system becomes an image of one layer.", fields: [file] },
+  load: { type: "oci", label: "load what docker save wrote", help: "Images keep the names that they have in the archive.", fields: [file, place("/srv/roots/saved.tar")] },
+  import: { type: "tar", label: "a tarball", help: "A root file system becomes an image of one layer.", fields: [file, place("/srv/roots/a.tar")] },
 };
 
 /** key → {engine, type, label, help, fields}, of the engines that are there */
@@ -72,7 +74,7 @@ class ImportForm {
   #draw() {
     const source = this.sources[this.type.value];
     setText(this.help, source.help);
-    this.fields = source.fields.map((one) => ({ name: one.name, ...one.make() }));
+    this.fields = source.fields.map((one) => ({ ...one, ...one.make() }));
     this.inside.replaceChildren(...this.fields.map((one) => one.element));
     this.name.placeholder = source.engine === "raw" ? "my-image" : "alpine:3.20";
   }
@@ -84,10 +86,12 @@ class ImportForm {
     this.error.hidden = true;
     const { engine, type } = this.sources[this.type.value];
     const source = { type };
-    for (const one of this.fields) if (one.read && (one.read().length || one.name !== "packages")) source[one.name] = one.read();
-    const upload = this.fields.find((one) => one.file);
+    for (const one of this.fields) if (one.read && (one.read().length || !one.optional)) source[one.name] = one.read();
+    const chooser = this.fields.find((one) => one.file);
+    const upload = source.path ? null : chooser;
     try {
-      if (upload && !upload.file()) throw Object.assign(new Error("Choose a file."), { code: "no_file", hint: "" });
+      if (upload && !upload.file()) throw Object.assign(new Error("Choose a file, or write its path."), { code: "no_file", hint: "" });
+      if (source.path && chooser?.file()) throw Object.assign(new Error("There is a file and a path: only one of them can become the image."), { code: "two_sources", hint: "Empty the path to upload the file." });
       const job = await api.post("/images", { ...(engine === "raw" ? {} : { engine }), name: this.name.value.trim(), source });
       if (upload) await this.#feed(job, upload.file());
       this.dialog.close();

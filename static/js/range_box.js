@@ -39,8 +39,8 @@ export function rangeBox(dial, { testid, onInput, onChange }) {
       box.setAttribute("aria-invalid", "true");
       return;
     }
-    if (value === current) return;
     box.removeAttribute("aria-invalid");
+    if (value === current) return;
     current = value;
     slider.value = value == null ? STEPS : scale.toPosition(value);
     onInput?.(value);

@@ -1,4 +1,4 @@
-"""The command line against a real panel: networks, groups, a log that is followed, copies."""
+"""The command line against a real panel: networks, groups, a log that is followed, copies, and what is told of a sandbox."""
 
 from __future__ import annotations
 
@@ -66,12 +66,53 @@ def test_copies(panel: Panel) -> None:
         panel.manage("image", "remove", "cli-image")
 
 
+def test_the_commands_of_a_sandbox_are_shown_before_it_is_made_and_after(panel: Panel) -> None:
+    words = ("--hostname", "inside", "--limit", "pids=40", "--namespace", "net=none", "cli-shown", "sleep", "1000")
+    preview = sandbox(panel, "preview", *words)
+    assert "unshare --fork" in preview and "hostname inside\n" in preview and "sleep 1000" in preview
+    assert json.loads(sandbox(panel, "--json", "list"))["items"] == []
+    sandbox(panel, "run", *words)
+    try:
+        made = sandbox(panel, "commands", "cli-shown")
+        assert "hostname inside\n" in made and "echo 40 > " in made
+        assert "\n".join(json.loads(sandbox(panel, "--json", "commands", "cli-shown"))["commands"]) + "\n" == made
+    finally:
+        sandbox(panel, "rm", "--force", "cli-shown")
+
+
+def test_what_is_known_of_a_sandbox_is_a_table_each(panel: Panel) -> None:
+    words = ("--read-only", "--mount", "type=tmpfs,target=/run,size=4M", "--oom-score-adj", "300", "--limit", "memory=64M")
+    made = json.loads(sandbox(panel, "--json", "run", *words, "cli-told", "sh", "-c", "sleep 1000; true"))
+    try:
+        head, first, second = sandbox(panel, "processes", "cli-told").splitlines()
+        assert head.split()[:4] == ["PID", "INSIDE", "PARENT", "UID"]
+        assert first.split()[:2] == [str(made["pid"]), "1"] and first.endswith("  sh -c sleep 1000; true")
+        assert second.split()[2] == str(made["pid"]) and second.endswith("  sleep 1000")
+        mounts = {line.split()[0]: line.split()[1:] for line in sandbox(panel, "mounts", "cli-told").splitlines()}
+        assert mounts["/run"][0] == "tmpfs" and mounts["/"][0] == "overlay" and mounts["/"][3].startswith("ro,")
+        facts = dict(line.split(None, 1) for line in sandbox(panel, "security", "cli-told").splitlines()[1:])
+        assert (facts["isolation"], facts["asked.read_only_root"], facts["kernel.oom_score_adj"]) == ("full", "yes", "300")
+        assert "CAP_CHOWN, " in facts["kernel.capabilities"] and facts["kernel.seccomp"] == "filter"
+        numbers = {line.split()[0]: line.split()[1:] for line in sandbox(panel, "stats", "cli-told").splitlines()}
+        assert numbers["memory_limit"] == [str(64 << 20), "bytes"] and numbers["pids"] == ["2"]
+        for action, key in (("processes", "items"), ("mounts", "items"), ("security", "kernel"), ("stats", "memory_limit")):
+            assert json.loads(sandbox(panel, "--json", action, "cli-told"))[key]
+    finally:
+        sandbox(panel, "rm", "--force", "cli-told")
+
+
 def test_what_is_refused_is_one_sentence_and_an_exit_code(panel: Panel) -> None:
     for words in (
         ("network", "create", "lab", "--subnet", "8.8.8.0/24"),
         ("group", "limits", "nobodys"),
         ("sandbox", "run", "--publish", "99999", "cli-bad"),
         ("sandbox", "add-process", "nobodys", "1"),
+        ("sandbox", "preview", "--publish", "99999", "cli-bad"),
+        ("sandbox", "security", "nobodys"),
+        ("job", "cancel", "0123456789ab"),
+        ("image", "import", "x", "directory", "/srv", "/opt"),
+        ("image", "import", "x", "tar", "--mirror", "http://deb.debian.org/debian", "-"),
+        ("image", "import", "x", "debootstrap", "bookworm", "no_such_package!"),
     ):
         ran = deploy("manage", *panel.place, *words)
         assert ran.returncode == 1 and ran.stderr.startswith("CommandError: ") and "Traceback" not in ran.stderr, ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ import httpx
 import pytest
 
 from tests.kernel.images.importing import Tar
-from tests.panel import ROOT, Panel
+from tests.panel import ROOT, Panel, deploy
 
 from .test_lifecycle import wait_for
 
@@ -124,6 +125,52 @@ def test_each_image_command_does_what_the_page_does(lax: Panel, tmp_path: Path) 
             [str(ROOT / "deploy/manage"), *place, "image", *words], capture_output=True, text=True, check=False
         )
         assert refused.returncode != 0 and "Error" in refused.stderr and "Traceback" not in refused.stderr, refused
+
+
+def importing(panel: Panel, name: str) -> subprocess.Popen[bytes]:
+    """``image import NAME tar -`` that has got the beginning of a tar and waits for more."""
+    command = [str(ROOT / "deploy/manage"), *panel.place, "image", "import", name, "tar", "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(Tar().add("big", os.urandom(2 * MIB)).done()[:MIB])
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    while not at_work(panel):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    return process
+
+
+def test_ctrl_c_cancels_the_import_and_so_does_job_cancel(lax: Panel) -> None:
+    for way in ("ctrl-c", "job"):
+        with importing(lax, "half") as process:
+            (job,) = (one for one in json.loads(lax.manage("job", "--json", "list"))["items"] if one["state"] == "running")
+            assert (job["kind"], job["target"]) == ("import", "half")
+            if way == "ctrl-c":
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=30)
+                assert process.returncode == 130 and b"Traceback" not in errors, errors
+            else:
+                assert "cancelled" in lax.manage("job", "cancel", job["id"])
+                _, errors = process.communicate(timeout=30)
+                assert process.returncode == 1 and b"was cancelled" in errors, errors
+        assert re.search(rf"^{job['id']} +import +half +cancelled ", lax.manage("job", "list"), re.M)
+        assert not at_work(lax) and sorted(os.listdir(lax.data / "images")) == ["busybox"]
+
+
+def test_debootstrap_gets_the_packages_and_the_mirror_that_were_written(lax: Panel) -> None:
+    """Seen by what is refused: the mirror first, and a suite that nobody has before anything is fetched."""
+    words = ("image", "import", "deb", "debootstrap")
+    for rest, told in (
+        (
+            ("--mirror", "http://mirror.invalid/debian", "bookworm", "curl"),
+            "http://mirror.invalid/debian is no mirror of this host",
+        ),
+        (("nonesuch", "curl", "less"), "debootstrap knows no suite nonesuch"),
+    ):
+        ran = deploy("manage", *lax.place, *words, *rest)
+        assert ran.returncode == 1 and told in ran.stderr, ran.stderr
+    assert sorted(os.listdir(lax.data / "images")) == ["busybox"]
 
 
 def test_a_path_of_the_policy_is_imported_and_no_other(lax: Panel, roots: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import sys
 from typing import Any
+
+from django.core.management.base import CommandError
 
 from containers_app import image_services
 from containers_app.errors import Conflict
 from containers_app.management import tars
-from containers_app.management.job_waiting import PAUSE, finish
+from containers_app.management.job_waiting import PAUSE, called_off_with_us, finish
 from containers_app.management.service_command import Handler, Options, ServiceCommand
 from containers_app.spec import is_upload, parse_import
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import MAX_PIECE, Job
 
 _ARGUMENT = {
-    "tar": "path", "oci": "path", "directory": "path", "debootstrap": "suite", "docker-image": "reference",
-    "docker-container": "container", "registry": "reference",
+    "tar": "path", "oci": "path", "directory": "path", "docker-image": "reference", "docker-container": "container",
+    "registry": "reference",
 }  # fmt: skip
 
 
@@ -28,8 +32,11 @@ class Command(ServiceCommand):
         actions.add_parser("list", help="list images")
         adding = actions.add_parser("import", help="make an image")
         adding.add_argument("name")
-        adding.add_argument("kind", choices=(*_ARGUMENT, "programs"))
-        adding.add_argument("source", nargs="+", help="path, suite, reference, container or programs; '-' reads standard input")
+        adding.add_argument("kind", choices=(*_ARGUMENT, "debootstrap", "programs"))
+        adding.add_argument(
+            "source", nargs="+", help="path, reference, container, programs, or a suite and packages; '-' reads standard input"
+        )
+        adding.add_argument("--mirror", default="", metavar="URL", help="of debootstrap, one of the host's")
         actions.add_parser("remove", help="remove an image").add_argument("name")
         actions.add_parser("export", help="write its files to standard output, as a tar").add_argument("name")
 
@@ -46,23 +53,22 @@ class Command(ServiceCommand):
         return 0
 
     async def _import(self, visitor: Visitor, options: Options) -> int:
-        words, kind = options["source"], options["kind"]
-        value: object = words if kind == "programs" else words[0]
-        source = {"type": kind} if words == ["-"] else {"type": kind, _ARGUMENT.get(kind, "programs"): value}
-        spec = parse_import({"name": options["name"], "source": source})
+        spec = parse_import({"name": options["name"], "source": _source(options)})
         job = await image_services.import_image(visitor, spec)
-        if is_upload(spec.source):
-            await self._send(visitor, job)
-        job = await finish(visitor, job, self.stderr.write)
+        async with called_off_with_us(visitor, job):
+            if is_upload(spec.source):
+                await self._send(visitor, job)
+            job = await finish(visitor, job, self.stderr.write)
         self.stdout.write(f"{spec.name} {job.message}".strip())
         return 0
 
     async def _send(self, visitor: Visitor, job: Job) -> None:
         """Standard input, piece by piece."""
-        offset = 0
-        while data := await asyncio.to_thread(sys.stdin.buffer.read, MAX_PIECE):
+        offset, data = 0, await _read()
+        while data:
             await self._piece(visitor, job, offset, data)
             offset += len(data)
+            data = await _read()
         await self._piece(visitor, job, offset, b"")
 
     async def _piece(self, visitor: Visitor, job: Job, offset: int, data: bytes) -> None:
@@ -84,3 +90,28 @@ class Command(ServiceCommand):
         tars.refuse_terminal()
         await tars.write(await image_services.export_image(visitor, options["name"]))
         return 0
+
+
+def _source(options: Options) -> dict[str, Any]:
+    """The words behind the kind → the source that ``POST /api/v1/images`` would have."""
+    kind, words = options["kind"], options["source"]
+    source: dict[str, Any] = {"type": kind}
+    if options["mirror"]:
+        if kind != "debootstrap":
+            raise CommandError("--mirror is for debootstrap.")
+        source["mirror"] = options["mirror"]
+    if kind == "programs":
+        return source | {"programs": words}
+    if kind == "debootstrap":
+        return source | {"suite": words[0], "packages": words[1:]}
+    if len(words) > 1:
+        raise CommandError(f"An image of this kind comes from one place: {words[1]} is too much.")
+    return source if words == ["-"] else source | {_ARGUMENT[kind]: words[0]}
+
+
+async def _read() -> bytes:
+    """A piece of standard input, b"" at its end. Never waits for long where Ctrl-C would have to wait too."""
+    descriptor = sys.stdin.fileno()
+    while not (await asyncio.to_thread(select.select, [descriptor], [], [], PAUSE))[0]:
+        pass
+    return os.read(descriptor, MAX_PIECE)

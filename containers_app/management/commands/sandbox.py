@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from argparse import REMAINDER
 from typing import Any
 
-from containers_app import image_services, services
+from django.core.management.base import CommandError
+from msgspec.structs import asdict
+
+from containers_app import image_services, services, terminal_services
 from containers_app.api.containers import patience, signal_number
-from containers_app.management import tars
+from containers_app.management import sandbox_tables, tars, terminal
 from containers_app.management.following import since, write_log
-from containers_app.management.job_waiting import finish
+from containers_app.management.job_waiting import called_off_with_us, finish
 from containers_app.management.run_options import add_run_options, body, restart
 from containers_app.management.service_command import Handler, Options, ServiceCommand, limit_changes
 from containers_app.spec import parse_changes, parse_container
 from containers_app.visitors import Visitor
-from containers_app.worker.protocol import Container, Job, LogQuery
+from containers_app.worker.protocol import Container, LogQuery, Stats
 
 _COLUMNS = ("ID", "NAME", "ENGINE", "STATE", "PID", "IMAGE", "OWNER")
 _PLAIN = {
@@ -22,6 +26,13 @@ _PLAIN = {
     "pause": "freeze its processes",
     "resume": "thaw its processes",
     "inspect": "print all that is known",
+    "commands": "print the shell commands that make the same",
+}
+_TABLES = {
+    "stats": "its numbers of this second",
+    "processes": "its processes, oldest first",
+    "mounts": "what is mounted inside, as its kernel has it",
+    "security": "how it is confined: what was asked for, and the kernel's word",
 }
 
 
@@ -30,6 +41,7 @@ class Command(ServiceCommand):
 
     def add_actions(self, actions: Any) -> None:
         add_run_options(actions.add_parser("run", help="make a container and start it"))
+        add_run_options(actions.add_parser("preview", help="print the shell commands that run would come to, and make nothing"))
         listing = actions.add_parser("list", help="list containers")
         listing.add_argument("--engine", default="")
         listing.add_argument("--state", default="")
@@ -39,7 +51,7 @@ class Command(ServiceCommand):
             parser.add_argument("container", help="id, name or beginning of the id")
             return parser
 
-        for name, text in _PLAIN.items():
+        for name, text in (_PLAIN | _TABLES).items():
             on_one(name, text)
         for name, text in (("stop", "stop it: its stop signal, then SIGKILL"), ("restart", "stop and start it")):
             on_one(name, text).add_argument("--timeout", type=float, metavar="SECONDS", help="until SIGKILL")
@@ -53,6 +65,11 @@ class Command(ServiceCommand):
         execute.add_argument("--namespace", action="append", default=[], metavar="TYPE", help="join only these, as nsenter does")
         execute.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
         execute.add_argument("command", nargs=REMAINDER)
+        inside = on_one("terminal", "sit at a program inside, the best shell if left out; its exit code becomes ours")
+        inside.add_argument("command", nargs=REMAINDER)
+        on_one("toolbox", "sit at a shell with its own files beside it, in its namespaces").add_argument(
+            "--image", default="busybox", help="where the tools come from"
+        )
         on_one("add-process", "put a process of the host into its control groups").add_argument("pid", type=int)
         on_one("limits", "show limits, or change them").add_argument(
             "changes", nargs="*", metavar="NAME=VALUE", help="for example memory=64M; nothing after = clears"
@@ -68,15 +85,31 @@ class Command(ServiceCommand):
 
     def handlers(self) -> dict[str, Handler]:
         return {
-            "run": self._make, "list": self._list, "exec": self._execute, "limits": self._limits, "inspect": self._inspect,
+            "run": self._make, "preview": self._preview, "list": self._list, "exec": self._execute,
+            "limits": self._limits, "inspect": self._inspect,
             "start": self._plain, "pause": self._plain, "resume": self._plain, "stop": self._stop, "restart": self._stop,
             "kill": self._kill, "remove": self._remove, "rm": self._remove, "rename": self._change, "set-restart": self._change,
+            "commands": self._commands, "stats": self._table, "processes": self._table, "mounts": self._table,
+            "security": self._table, "terminal": self._terminal, "toolbox": self._terminal,
             "add-process": self._add_process, "logs": self._logs, "clone": self._copy, "commit": self._copy,
             "export": self._export,
         }  # fmt: skip
 
     async def _make(self, visitor: Visitor, options: Options) -> int:
         return self._show(options, await services.create_container(visitor, parse_container(body(options))))
+
+    async def _preview(self, visitor: Visitor, options: Options) -> int:
+        return self._lines(options, await services.preview_commands(visitor, parse_container(body(options))))
+
+    async def _commands(self, visitor: Visitor, options: Options) -> int:
+        return self._lines(options, await services.read_commands(visitor, options["container"]))
+
+    def _lines(self, options: Options, commands: list[str]) -> int:
+        if options["json"]:
+            self.print_json({"commands": commands})
+        else:
+            self.stdout.write("\n".join(commands))
+        return 0
 
     async def _list(self, visitor: Visitor, options: Options) -> int:
         page = await services.list_containers(visitor, engine=options["engine"], state=options["state"])
@@ -95,6 +128,28 @@ class Command(ServiceCommand):
         self.stdout.write(result.stdout, ending="")
         self.stderr.write(result.stderr, ending="")
         return result.exit_code
+
+    async def _terminal(self, visitor: Visitor, options: Options) -> int:
+        container, place = options["container"], terminal.size()
+        if options["action"] == "toolbox":
+            await terminal.sit_at(visitor, await terminal_services.open_toolbox(visitor, container, options["image"], *place))
+            return 0
+        argv, tell = tuple(options["command"]), f"exit-code-{secrets.token_hex(8)}:"
+        code = await terminal.sit_at(visitor, await terminal_services.open_terminal(visitor, container, argv, *place, tell), tell)
+        if code is None:
+            raise CommandError("It was cut off: the program did not end by itself.")
+        return code
+
+    async def _table(self, visitor: Visitor, options: Options) -> int:
+        name = options["action"]
+        found = await getattr(services, f"read_{name}")(visitor, options["container"])
+        if options["json"]:
+            if isinstance(found, Stats):  # on the wire an array
+                found = asdict(found)
+            self.print_json({"items": found, "next": None} if isinstance(found, list) else found)
+        else:
+            self.print_table(*getattr(sandbox_tables, name)(found))
+        return 0
 
     async def _limits(self, visitor: Visitor, options: Options) -> int:
         changes = limit_changes(options["changes"])
@@ -149,8 +204,9 @@ class Command(ServiceCommand):
             job = await image_services.clone_container(visitor, options["container"], options["name"])
         else:
             job = await image_services.commit_container(visitor, options["container"], options["image"])
-        done: Job = await finish(visitor, job, self.stderr.write)
-        self.stdout.write(f"{done.target} {done.message}".strip())
+        async with called_off_with_us(visitor, job):
+            job = await finish(visitor, job, self.stderr.write)
+        self.stdout.write(f"{job.target} {job.message}".strip())
         return 0
 
     async def _export(self, visitor: Visitor, options: Options) -> int:

@@ -19,12 +19,18 @@ export function check(name, text, checked = false) {
   return { box, element: h("label", { class: "row wide" }, box, text) };
 }
 
+/** "8080" → 8080; what is no number goes as it was typed: the API says what is wrong with it. */
+export function number(text) {
+  const value = Number(text);
+  return text.trim() && Number.isNaN(value) ? text.trim() : value;
+}
+
 /** "NAME=value" lines → [[name, value], …] */
 export function pairs(text) {
   return text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => (line.includes("=") ? [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)] : [line, ""]));
 }
 
-/** columns: [{name, label, make(): control}]. rows.values() → [{name: text or checked}]; rows.show([…]) fills them in. */
+/** columns: [{name, label, make(): control}]. rows.values() → [{name: text or checked}] of lines in which something is written; rows.show([…]) fills them in. */
 export function rowList({ title, add, columns, touched, testid }) {
   const list = h("div", { class: "row-list" });
   function append(values = {}) {
@@ -43,7 +49,7 @@ export function rowList({ title, add, columns, touched, testid }) {
   const button = h("button", { type: "button", class: "tiny", "data-testid": `${testid}-add`, on: { click: () => { append().querySelector("input, select").focus(); touched(); } } }, icon("plus"), add);
   return {
     element: h("div", { class: "field wide", role: "group", "aria-label": title }, h("span", { class: "label" }, title), list, h("div", null, button)),
-    values: () => [...list.children].map((row) => Object.fromEntries([...row.querySelectorAll("[data-column]")].map((control) => [control.dataset.column, control.type === "checkbox" ? control.checked : control.value.trim()]))),
+    values: () => [...list.children].filter((row) => [...row.querySelectorAll("input[data-column]:not([type=checkbox])")].some((control) => control.value.trim())).map((row) => Object.fromEntries([...row.querySelectorAll("[data-column]")].map((control) => [control.dataset.column, control.type === "checkbox" ? control.checked : control.value.trim()]))),
     show: (rows) => { list.replaceChildren(); for (const row of rows) append(row); },
   };
 }

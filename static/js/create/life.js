@@ -2,12 +2,12 @@
 
 import { h } from "../dom.js";
 import { joinCommand, splitCommand } from "../lib/argv.js";
-import { check, field, input, pairs, rowList, select } from "./fields.js";
+import { check, field, input, number, pairs, rowList, select } from "./fields.js";
 
 const RESOURCES = ["nofile", "nproc", "core", "stack", "memlock", "fsize", "cpu", "as", "data", "locks", "msgqueue", "nice", "rss", "rtprio", "rttime", "sigpending"];
 const DAY = 86400;
 
-const limitNumber = (text) => (/^(unlimited|-1)?$/.test(text) ? -1 : Number(text));
+const limitNumber = (text) => (/^(unlimited|-1)?$/.test(text) ? -1 : number(text));
 
 export class LifeFields {
   constructor(touched) {
@@ -73,16 +73,17 @@ export class LifeFields {
     if (env.length) body.env = Object.fromEntries(env);
     const labels = pairs(this.labels.value);
     if (labels.length) body.labels = Object.fromEntries(labels);
-    if (this.restart.value !== "no") body.restart = { policy: this.restart.value, ...(this.restart.value === "on-failure" && this.retries.value ? { retries: Number(this.retries.value) } : {}) };
+    const retries = this.retries.value.trim();
+    if (this.restart.value !== "no" || retries) body.restart = { policy: this.restart.value, ...(retries ? { retries: number(retries) } : {}) };
     if (this.stopSignal.value.trim()) body.stop_signal = this.stopSignal.value.trim().toUpperCase();
-    if (this.stopTimeout.value.trim()) body.stop_timeout = Number(this.stopTimeout.value);
-    if (Number(this.oom.value)) body.oom_score_adj = Number(this.oom.value);
-    const offsets = Object.fromEntries(["boottime", "monotonic"].filter((clock) => Number(this[clock].value)).map((clock) => [clock, Number(this[clock].value)]));
+    if (this.stopTimeout.value.trim()) body.stop_timeout = number(this.stopTimeout.value);
+    if (number(this.oom.value)) body.oom_score_adj = number(this.oom.value);
+    const offsets = Object.fromEntries(["boottime", "monotonic"].filter((clock) => number(this[clock].value)).map((clock) => [clock, number(this[clock].value)]));
     if (Object.keys(offsets).length) body.time_offsets = offsets;
     const rlimits = this.rlimits.values();
     if (rlimits.length) body.rlimits = Object.fromEntries(rlimits.map(({ name, soft, hard }) => [name, { soft: limitNumber(soft), hard: limitNumber(hard || soft) }]));
     const test = splitCommand(this.healthTest.value);
-    const times = Object.entries(this.healthTimes).filter(([, control]) => control.value.trim()).map(([name, control]) => [name, Number(control.value)]);
+    const times = Object.entries(this.healthTimes).filter(([, control]) => control.value.trim()).map(([name, control]) => [name, number(control.value)]);
     if (test.length && !this.health.hidden) body.health = { test, ...Object.fromEntries(times) };
     if (this.init.box.checked) body.init = true;
     if (!this.start.box.checked) body.start = false;

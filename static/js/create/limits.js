@@ -43,7 +43,7 @@ export class LimitFields {
       box.setAttribute("aria-invalid", value === undefined);
       if (value !== undefined) take(value);
     });
-    return { box, slider: null, show: (value) => { box.value = limitText(dial, value); } };
+    return { box, slider: null, show: (value) => { box.value = limitText(dial, value); box.removeAttribute("aria-invalid"); } };
   }
 
   /** a template or another sandbox's description: its limits are numbers, or text with a unit */
@@ -54,6 +54,11 @@ export class LimitFields {
     }
     this.#values = { ...limits };
     this.group.value = group;
+  }
+
+  /** the box whose text is no value of its limit, undefined when there is none */
+  get wrong() {
+    return this.#controls.map(({ control }) => control.box).find((box) => box.getAttribute("aria-invalid") === "true");
   }
 
   read(body) {

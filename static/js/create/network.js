@@ -1,7 +1,7 @@
 // Its network: which one, the ports that the host answers for it, and names.
 
 import { h } from "../dom.js";
-import { field, input, rowList, select } from "./fields.js";
+import { field, input, number, rowList, select } from "./fields.js";
 
 export class NetworkFields {
   constructor(networks, touched) {
@@ -40,14 +40,13 @@ export class NetworkFields {
   }
 
   read(body) {
-    const hosts = this.hosts.values().filter((row) => row.name);
+    const hosts = this.hosts.values();
     if (hosts.length) body.extra_hosts = Object.fromEntries(hosts.map((row) => [row.name, row.address]));
-    if (body.namespaces?.net !== "bridge") return;
     if (this.network.value) body.network = this.network.value;
     const dns = this.dns.value.split(/[\s,]+/).filter(Boolean);
     if (dns.length) body.dns = dns;
-    const ports = this.ports.values().filter((row) => row.container_port).map(({ host_port, container_port, protocol, host_ip }) => ({
-      container_port: Number(container_port), ...(host_port ? { host_port: Number(host_port) } : {}), ...(protocol === "tcp" ? {} : { protocol }), ...(host_ip ? { host_ip } : {}),
+    const ports = this.ports.values().map(({ host_port, container_port, protocol, host_ip }) => ({
+      container_port: number(container_port), ...(host_port ? { host_port: number(host_port) } : {}), ...(protocol === "tcp" ? {} : { protocol }), ...(host_ip ? { host_ip } : {}),
     }));
     if (ports.length) body.ports = ports;
   }

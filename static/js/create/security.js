@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from "../lib/capabilities.js";
 import { freeId } from "../lib/id_maps.js";
 import { store } from "../store.js";
-import { check, field, input, rowList, select } from "./fields.js";
+import { check, field, input, number, rowList, select } from "./fields.js";
 
 /** What is no JSON goes as it is: the API says what is wrong with it. */
 function json(control) {
@@ -79,7 +79,7 @@ export class SecurityFields {
     const chosen = this.#capabilities;
     if (chosen.join() !== ALL_CAPABILITIES.filter((name) => DEFAULT_CAPABILITIES.includes(name)).join()) security.capabilities = chosen;
     if (Object.keys(security).length) body.security = { ...body.security, ...security };
-    const ids = this.ids.values().filter((row) => row.count);
-    if (ids.length) body.id_map = ids.map(({ inside, outside, count }) => ({ inside: Number(inside), outside: Number(outside), count: Number(count) }));
+    const ids = this.ids.values();
+    if (ids.length) body.id_map = ids.map(({ inside, outside, count }) => ({ inside: number(inside), outside: number(outside), count: number(count) }));
   }
 }

@@ -39,7 +39,7 @@ export class StorageFields {
 
   read(body) {
     if (this.readOnly.box.checked) body.security = { ...body.security, read_only_root: true };
-    const mounts = this.mounts.values().filter((mount) => mount.target).map(({ type, source, target, size, propagation, read_only }) => ({
+    const mounts = this.mounts.values().map(({ type, source, target, size, propagation, read_only }) => ({
       type, target, ...(type === "tmpfs" ? (size ? { size } : {}) : { source }), ...(propagation === "private" ? {} : { propagation }), ...(read_only ? { read_only } : {}),
     }));
     if (mounts.length) body.mounts = mounts;
