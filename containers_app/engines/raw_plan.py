@@ -178,9 +178,9 @@ def _parent_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
 
 
 def _prepared_mounts(spec: ContainerSpec, place: Place) -> list[Operation]:
-    home, mapped, read_only = place.home, maps_ids(spec), spec.security.read_only_root
+    home = place.home
     steps: list[Operation] = [
-        overlay.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", mapped, read_only)
+        overlay.PrepareOverlay(place.image, f"{home}/upper", f"{home}/work", f"{home}/seat", maps_ids(spec))
     ]
     steps += [binds.PrepareBind(directory, True) for directory in place.host_directories]
     steps += [
@@ -272,6 +272,8 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     steps.append(rootfs.ProtectPaths(security.READ_ONLY_PATHS))
     if spec.security.read_only_paths:
         steps.append(rootfs.ProtectPaths(spec.security.read_only_paths, kernels=False))
+    if spec.security.read_only_root:
+        steps.append(rootfs.ProtectRoot())
     return [*steps, rootfs.Pivot()]
 
 

@@ -31,7 +31,6 @@ class PrepareOverlay(Operation):
     work: str
     seat: str
     mapped: bool
-    read_only: bool
 
     def execute(self, stage: Stage) -> None:
         tree = sc.open_tree(sc.AT_FDCWD, self.image, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
@@ -53,7 +52,7 @@ class PrepareOverlay(Operation):
             for key, value in (("source", "terrarium"), ("upperdir", self.upper), ("workdir", self.work)):
                 sc.fsconfig(context, sc.FSCONFIG_SET_STRING, key, value)
             sc.fsconfig(context, sc.FSCONFIG_CMD_CREATE)
-            return sc.fsmount(context, self._attributes())
+            return sc.fsmount(context, sc.MOUNT_ATTR_NODEV)
         finally:
             os.close(context)
 
@@ -63,19 +62,15 @@ class PrepareOverlay(Operation):
         sc.move_mount(tree, sc.AT_FDCWD, self.seat)
         try:
             options = {"source": "terrarium", "lowerdir": self.seat, "upperdir": self.upper, "workdir": self.work}
-            return new_mount("overlay", self._attributes(), **options)
+            return new_mount("overlay", sc.MOUNT_ATTR_NODEV, **options)
         finally:
             sc.umount2(self.seat, sc.MNT_DETACH)
-
-    def _attributes(self) -> int:
-        return sc.MOUNT_ATTR_NODEV | (sc.MOUNT_ATTR_RDONLY if self.read_only else 0)
 
     def describe(self) -> list[str]:
         seat, image = shlex.quote(self.seat), shlex.quote(self.image)
         how = f"-o X-mount.idmap=/proc/$PID/ns/user {image}" if self.mapped else image
-        flags = "nodev,ro" if self.read_only else "nodev"
         return [
             f"mount --bind {how} {seat}",
-            f"mount -t overlay terrarium -o {flags},lowerdir={seat},upperdir={self.upper},workdir={self.work} $ROOT",
+            f"mount -t overlay terrarium -o nodev,lowerdir={seat},upperdir={self.upper},workdir={self.work} $ROOT",
             f"umount -l {seat}",
         ]

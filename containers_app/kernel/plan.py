@@ -35,7 +35,8 @@ OPERATIONS: dict[str, type[Operation]] = {
         identity.SetHostname, identity.NewCgroupNamespace, identity.QuietIpv6, identity.ConfigureNetwork, identity.OpenTerminal,
         identity.UseStreams, overlay.PrepareOverlay, binds.PrepareBind, rootfs.EnterRoot, rootfs.MountProc, rootfs.MountSys,
         rootfs.MountCgroup, rootfs.MountDev, rootfs.MountTmpfs, binds.AttachBind, rootfs.HidePaths, rootfs.ProtectPaths,
-        rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView, joining.NewTimeNamespace, joining.SealFiles,
+        rootfs.ProtectRoot, rootfs.Pivot, joining.JoinNamespace, joining.PrepareView, joining.AttachView,
+        joining.NewTimeNamespace, joining.SealFiles,
         target.PrepareTarget, target.AttachTarget, shaping.ShapeLink,
         rlimits.RaiseRlimits, rlimits.SetRlimits, binds.AttachShared, security.Confine, security.RunProgram,
     )

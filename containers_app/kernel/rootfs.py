@@ -316,6 +316,17 @@ class ProtectPaths(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ProtectRoot(Operation):
+    """Make the root itself read-only, not what is mounted below it; late, for mounts may need directories made for them."""
+
+    def execute(self, stage: Stage) -> None:
+        sc.mount_setattr(stage.root, set_=sc.MOUNT_ATTR_RDONLY)
+
+    def describe(self) -> list[str]:
+        return ["mount -o remount,bind,ro $ROOT"]
+
+
+@dataclass(frozen=True, slots=True)
 class Pivot(Operation):
     """Make the new root the root, and let go of the old one for good."""
 

@@ -143,3 +143,11 @@ async def test_a_bind_is_read_only_where_that_was_asked_for_and_else_writable(ho
         remount = await engine.execute(box.id, ("mount", "-o", "remount,bind,rw", "/kept"), 10)
         assert remount.exit_code != 0
     assert [(tmp_path / name / "file").read_text() for name in ("kept", "open")] == ["kept", "new\n"]
+
+
+async def test_a_read_only_root_has_the_mounts_that_were_asked_for_where_the_image_has_no_such_directory(raw: RawEngine) -> None:
+    mounts = [{"type": "tmpfs", "target": "/scratch/deep"}]
+    box = await raw.create(spec(mounts=mounts, security={"read_only_root": True}), "")
+    told = await raw.execute(box.id, ("sh", "-c", "touch /scratch/deep/x && echo there; touch /scratch/x; touch /x"), 10)
+    assert told.stdout == "there\n" and told.stderr.count("Read-only file system") == 2
+    assert any("remount,bind,ro" in line for line in raw.commands(box.id))
