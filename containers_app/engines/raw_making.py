@@ -117,12 +117,14 @@ class Maker:
         """Its names, into the files of ``make_etc``: later those are the sandbox's own, and we write there no more."""
         name = raw_plan.hostname(record.spec)
         address = record.attachment.address if record.attachment is not None else "127.0.1.1"
-        ipv6 = record.attachment is not None and bool(record.attachment.address6)
+        on_host = record.spec.namespaces.net == "host"
+        ipv6 = on_host or (record.attachment is not None and bool(record.attachment.address6))
         hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", f"{address}\t{name}"]
-        if record.attachment is not None and ipv6:
+        if record.attachment is not None and record.attachment.address6:
             hosts.append(f"{record.attachment.address6}\t{name}")
         hosts += [f"{place}\t{host}" for host, place in record.spec.extra_hosts.items()]
-        texts = (f"{name}\n", "".join(f"{one}\n" for one in hosts), resolver.resolv_conf(record.spec.dns, ipv6=ipv6))
+        servers = resolver.resolv_conf(record.spec.dns, ipv6=ipv6, on_host=on_host)
+        texts = (f"{name}\n", "".join(f"{one}\n" for one in hosts), servers)
         with _etc(self._store.home(record.id)) as etc:
             for file_name, text in zip(NAMES, texts, strict=True) if etc is not None else ():
                 file = os.open(file_name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=etc)

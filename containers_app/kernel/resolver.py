@@ -9,22 +9,24 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 FILES = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 
-def name_servers(files: Sequence[str] = FILES) -> list[IPv4Address | IPv6Address]:
-    """Servers off this host, of the first file that names any; a loopback address is another one inside."""
+def name_servers(files: Sequence[str] = FILES, *, loopback: bool = False) -> list[IPv4Address | IPv6Address]:
+    """Servers off this host, of the first file that names any; a loopback address is another one in another network namespace."""
     for path in files:
-        found = [address for address in map(_address, _lines(path, "nameserver")) if address and not address.is_loopback]
+        named = [address for address in map(_address, _lines(path, "nameserver")) if address]
+        found = [address for address in named if loopback or not address.is_loopback]
         if found:
             return found
     return []
 
 
-def resolv_conf(dns: Sequence[str] = (), *, ipv6: bool = False, files: Sequence[str] = FILES) -> str:
+def resolv_conf(dns: Sequence[str] = (), *, ipv6: bool = False, on_host: bool = False, files: Sequence[str] = FILES) -> str:
     """The text of a sandbox's /etc/resolv.conf: ``dns``, else the host's, those by IPv6 only where it can reach them.
 
-    Where that is none, a comment says why: whoever wonders looks there.
+    ``on_host``: in the host's network namespace, where what listens on the host's loopback is there too. Where none is left a
+    comment says why: whoever wonders looks there.
     """
     search = [line for path in files[:1] for line in _lines(path, "search")]
-    found = name_servers(files)
+    found = name_servers(files, loopback=on_host)
     usable = dns or [str(address) for address in found if ipv6 or address.version == 4]
     lines = [f"nameserver {address}" for address in usable] + [f"search {line}" for line in search[-1:]]
     if not usable:

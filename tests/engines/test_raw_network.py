@@ -236,6 +236,15 @@ async def test_where_the_host_names_servers_on_its_loopback_only_a_sandbox_is_to
     assert told.stdout == "# the host names only servers on its own loopback\n"
 
 
+async def test_in_the_hosts_network_its_servers_are_as_the_host_has_them(raw, tmp_path, monkeypatch):
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver 127.0.0.1\nnameserver 2001:db8::53\n")
+    monkeypatch.setitem(resolver.resolv_conf.__kwdefaults__, "files", (str(file),))
+    box = await raw.create(spec(command=["sleep", "100"], namespaces={"net": "host"}), "")
+    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 5)
+    assert told.stdout == file.read_text()
+
+
 async def connected(address):
     for _ in range(100):
         with contextlib.suppress(OSError):
