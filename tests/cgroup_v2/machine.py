@@ -41,8 +41,8 @@ mount -o loop /mnt/disk /mnt/tmp
 cat > /mnt/units/tests.service <<END
 [Unit]
 DefaultDependencies=no
-SuccessAction=exit
-FailureAction=exit
+SuccessAction=exit-force
+FailureAction=exit-force
 [Service]
 Type=oneshot
 ExecStart=/bin/sh {out}/tests
