@@ -25,6 +25,7 @@ const CHARTS = [
 
 class ContainerOverview extends HTMLElement {
   #abort = new AbortController();
+  #policy; // as it was drawn last
 
   open({ id }) {
     this.id_ = id;
@@ -143,7 +144,8 @@ class ContainerOverview extends HTMLElement {
   #facts(container) {
     const code = (name, value, none) => [name, String(value || none), () => (value ? h("code", null, value) : none)];
     const text = (name, value) => [name, value == null ? null : String(value), String(value)];
-    if (document.activeElement !== this.restart) this.restart.value = container.restart_policy ?? "no";
+    const policy = container.restart_policy ?? "no";
+    if (policy !== this.#policy) this.restart.value = this.#policy = policy; // else it may be what was just chosen, on its way
     this.restart.disabled = container.stale;
     setText(this.restarts, restartText(container));
     return [
