@@ -108,6 +108,7 @@ def wait(guest: subprocess.Popen[bytes]) -> int:
 
 if __name__ == "__main__":
     os.nice(5)  # what else runs meanwhile comes first
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and the guest with us
     try:
         sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
     except kernel.NoKernel as error:
