@@ -11,7 +11,8 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
-from tests.panel import PASSWORD, Panel
+from tests.browser import logged_in
+from tests.panel import Panel
 
 AXE = Path(settings.TERRARIUM_NPM_DIR, "axe-core", "axe.min.js")
 # Django's own style sheet has transitions for those too who want none; a colour half way is nobody's.
@@ -40,13 +41,8 @@ def administrator(browser: Browser, panel: Panel, token: str) -> Iterator[Page]:
         group = api.post("groups", json={"name": "team", "limits": {"memory": "256M"}})
         try:
             assert {answer.status_code for answer in (*made, group)} == {201}, [answer.text for answer in made]
-            page = context.new_page()
-            page.goto("/login/")
-            page.fill("input[name=username]", "admin")
-            page.fill("input[name=password]", PASSWORD)
-            page.click("button[type=submit]")
-            page.wait_for_url("**/containers/")
-            yield page
+            with logged_in(context, "admin") as page:
+                yield page
         finally:
             context.close()
             for answer in reversed(made):
