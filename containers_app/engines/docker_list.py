@@ -119,7 +119,8 @@ class DockerList:
         stream = await docker_events.open_events(self.client)
         try:
             self._looks += 1
-            number, found = self._looks, await self._list()
+            number = self._looks
+            found = await self._list(number)
             self.up = True
             self.status = EngineStatus(self._name, True, f"{self.client.product} {info.get('ServerVersion', '')}".strip())
             _log.info("connected to %s at %s", self.status.detail, self.client.url)
@@ -147,15 +148,15 @@ class DockerList:
             else:
                 self._touch(container_id)
 
-    async def _list(self) -> dict[str, Seen | None]:
+    async def _list(self, number: int) -> dict[str, Seen | None]:
         """A look at every container there is; None for one that went meanwhile."""
         listed = await self.client.call(lambda sdk: sdk.containers(all=True, quiet=True))
         ids = [str(found["Id"]) for found in listed]
-        return dict(zip(ids, await asyncio.gather(*map(self._looked_at, ids)), strict=True))
+        return dict(zip(ids, await asyncio.gather(*(self._looked_at(one, number) for one in ids)), strict=True))
 
-    async def _looked_at(self, container_id: str) -> Seen | None:
+    async def _looked_at(self, container_id: str, number: int) -> Seen | None:
         try:
-            return await self.client.call(lambda sdk: self._inspect(sdk, container_id))
+            return await self.client.call(lambda sdk: self._inspect(sdk, container_id, number))
         except NotFound:
             return None
 
@@ -190,7 +191,8 @@ class DockerList:
     async def look(self, container_id: str) -> None:
         """Bring the cache up to date with one container."""
         self._looks += 1
-        number, seen = self._looks, await self._looked_at(container_id)
+        number = self._looks
+        seen = await self._looked_at(container_id, number)
         if self.up:  # else it was lost meanwhile, and whoever finds it again reads everything
             self._apply(container_id, number, seen)
 
@@ -206,18 +208,18 @@ class DockerList:
         if before is None or before.container != seen.container:
             self._changed(container_id)
 
-    def _inspect(self, sdk: Any, container_id: str) -> Seen:
+    def _inspect(self, sdk: Any, container_id: str, number: int) -> Seen:
         """In a thread. A container that has started anew gets back what the record could not keep."""
-        seen = self._with_limits(sdk, container_id)
+        seen = self._with_limits(sdk, container_id, number)
         group = self.groups.named_by(seen.host)
         return replace(seen, container=msgspec.structs.replace(seen.container, group=group)) if group else seen
 
-    def _with_limits(self, sdk: Any, container_id: str) -> Seen:
+    def _with_limits(self, sdk: Any, container_id: str, number: int) -> Seen:
         inspected = sdk.inspect_container(container_id)
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
         kept, locked = self._kept_for(container_id, inspected), self.rates.locked(host)
-        rates = self.rates.look(container_id, docker_view.first_pid(inspected), host, kept.values if kept else {})
+        rates = self.rates.look(container_id, number, docker_view.first_pid(inspected), host, kept.values if kept else {})
         if kept is None:
             return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
         asked |= docker_limits.still_asked(kept.values, kept.signature == docker_limits.signature(host))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class DockerRates:
-    """``tag`` names the ifbs of this instance; "" is for a daemon whose links can't be reached: all is locked."""
+    """``tag`` names the ifbs of this instance; "" is for a daemon whose links can't be reached: all is locked.
+
+    A change of a link's rates takes several steps, and looks come from several threads: one at a time.
+    """
 
     def __init__(self, tag: str) -> None:
         self._tag = tag
         self._links: dict[str, dict[str, int]] = {}  # container → its links on the host → their indexes
+        self._looks: dict[str, int] = {}  # container → number of its newest look
+        self._lock = threading.Lock()
 
     def locked(self, host: Mapping[str, Any]) -> dict[str, str]:
         """Why a container with this record (HostConfig) has no rates, by limit; {} when it can have some."""
@@ -43,8 +49,20 @@ class DockerRates:
             return {}
         return dict.fromkeys(NET_LIMITS, why)
 
-    def look(self, container_id: str, pid: int, host: Mapping[str, Any], wanted: Mapping[str, LimitValue | None]) -> Values:
-        """What its links have, after new ones got what is ``wanted``. ``pid`` 0: it does not run."""
+    def look(
+        self, container_id: str, number: int, pid: int, host: Mapping[str, Any], wanted: Mapping[str, LimitValue | None]
+    ) -> Values:
+        """What its links have, after new ones got what is ``wanted``. ``pid`` 0: it does not run.
+
+        ``number`` is the look's: one that comes after a newer one may know the pid of an earlier run, and changes nothing.
+        """
+        with self._lock:
+            if number >= self._looks.get(container_id, 0):
+                self._looks[container_id] = number
+                self._compare(container_id, pid, host, wanted)
+        return self.read(container_id)
+
+    def _compare(self, container_id: str, pid: int, host: Mapping[str, Any], wanted: Mapping[str, LimitValue | None]) -> None:
         links: dict[str, int] = {}
         if pid and not self.locked(host):
             links = {name: shaping.link_index(name) for name in peers.links_to(pid)}
@@ -59,7 +77,6 @@ class DockerRates:
         for name, index in links.items():
             if before.get(name) != index:
                 self._begin(name, wanted)
-        return self.read(container_id)
 
     def _begin(self, link: str, wanted: Mapping[str, LimitValue | None]) -> None:
         """A link that has some already has them from before this worker."""
@@ -93,20 +110,23 @@ class DockerRates:
         links = self._links.get(container_id)
         if not links:
             raise Unsupported(f"{_NO_LINK}", code="limit_locked", hint="Its network is not a bridge of this host.")
-        before = {link: shaping.read_rates(self._tag, link) for link in links}
-        try:
-            for link in links:
-                for limit, rate in changes.items():
-                    shaping.set_rate(self._tag, link, limit, None if rate is None else whole(rate))
-        except TerrariumError:
-            for link, rates in before.items():
-                for limit in changes:
-                    shaping.set_rate(self._tag, link, limit, rates.get(limit))
-            raise
+        with self._lock:
+            before = {link: shaping.read_rates(self._tag, link) for link in links}
+            try:
+                for link in links:
+                    for limit, rate in changes.items():
+                        shaping.set_rate(self._tag, link, limit, None if rate is None else whole(rate))
+            except TerrariumError:
+                for link, rates in before.items():
+                    for limit in changes:
+                        shaping.set_rate(self._tag, link, limit, rates.get(limit))
+                raise
 
     def forget(self, container_id: str) -> None:
-        for index in self._links.pop(container_id, {}).values():
-            shaping.forget(self._tag, index)
+        with self._lock:
+            self._looks.pop(container_id, None)
+            for index in self._links.pop(container_id, {}).values():
+                shaping.forget(self._tag, index)
 
 
 def remove_rates(tag: str, data: str) -> None:

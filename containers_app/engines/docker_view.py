@@ -149,14 +149,15 @@ def _reason(state: Mapping[str, Any], status: str) -> str:
         return f"could not start: {error}" if error else ""
     if status != "exited":
         return ""
-    if state.get("OOMKilled"):
-        return "OOM killed: it went over its memory limit"
     if error:
         return f"could not start: {error}"
+    if state.get("OOMKilled") and code == 128 + signal.SIGKILL:
+        return "OOM killed: it went over its memory limit"
     ended = f"exited {code}"
     if code > 128:
         with contextlib.suppress(ValueError):
             ended = f"killed by {signal.Signals(code - 128).name}"
+    ended += "; a process in it was OOM killed" if state.get("OOMKilled") else ""
     return f"{ended}; Docker will start it again" if state.get("Restarting") else ended
 
 

@@ -31,10 +31,16 @@ def state(record: Record) -> str:
 def describe_ending(ending: Ending, stopped_by: str, memory: LimitValue | None = None, *, init: bool = False) -> str:
     """In words, most telling cause first. ``memory`` is the limit that it had, in bytes.
 
-    An ``init`` ends with 128 + the signal that ended its program.
+    An ``init`` ends with 128 + the signal that ended its program. The kernel counts OOM kills of any process in the group: the
+    first one's end is one of them where it was killed, or where it hands on, as shells do, that its child was.
     """
-    if ending.oom_killed:
+    killed = signal.SIGKILL in (ending.signal, (ending.code or 0) - 128)
+    if ending.oom_killed and killed and not stopped_by:
         return f"OOM killed at {memory / (1 << 20):g} MiB" if isinstance(memory, int) else "OOM killed"
+    return f"{_plainly(ending, stopped_by, init=init)}{'; a process in it was OOM killed' if ending.oom_killed else ''}"
+
+
+def _plainly(ending: Ending, stopped_by: str, *, init: bool) -> str:
     if ending.code is None:
         return "ended while nobody watched; its exit code is unknown"
     number = ending.signal or (ending.code - 128 if init and 128 < ending.code <= 192 else 0)

@@ -221,7 +221,7 @@ def happened(before: Container | None, after: Container) -> list[tuple[str, str,
 
 def ending(container: Container) -> tuple[str, str]:
     reason = container.reason or (f"exited {container.exit_code}" if container.exit_code is not None else "")
-    return ("oom" if "oom" in reason.lower() else "exited", reason)
+    return ("oom" if reason.startswith("OOM killed") else "exited", reason)
 
 
 def _limit_changes(before: Container, after: Container) -> str:

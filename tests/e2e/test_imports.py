@@ -35,10 +35,14 @@ def tar_of(path: Path, size: int) -> Path:
 
 @pytest.fixture
 def images(api: httpx.Client, panel: Panel) -> Iterator[Path]:
-    """The panel's directory of images. What the test imports goes with it."""
+    """The panel's directory of images. What the test imports, or has left half way, goes with it."""
     directory = panel.data / "images"
     before = set(os.listdir(directory))
     yield directory
+    for job in api.get("jobs").json()["items"]:
+        if job["state"] == "running":
+            api.post(f"jobs/{job['id']}/cancel")
+    wait_until(lambda: not at_work(panel), 20)
     for name in set(os.listdir(directory)) - before:
         assert api.delete(f"images/{name}").status_code == 204
 
@@ -112,7 +116,8 @@ def test_a_large_upload_is_seen_to_go_on_and_called_off_by_its_card(
     gate.open(40)
     expect(phase).not_to_have_text(told)
     expect(phase).to_have_text(re.compile(r"^Unpacking, 2[0-9](\.\d+)? MiB$"))
-    assert form.get_by_role("progressbar", name="Upload").evaluate("it => it.value") == pytest.approx(24 / 96, abs=0.01)
+    upload = form.get_by_role("progressbar", name="Upload")
+    wait_until(lambda: upload.evaluate("it => it.value") == pytest.approx(24 / 96, abs=0.01), 10)
 
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_count(0)

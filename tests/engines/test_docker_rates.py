@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from containers_app.engines.docker import DockerEngine
-from containers_app.engines.docker_rates import remove_rates
+from containers_app.engines.docker_rates import DockerRates, Values, remove_rates
 from containers_app.errors import KernelRefused, Unsupported
 from containers_app.kernel import cgroups, peers, shaping
 from tests.dockerd import Dockerd
@@ -91,6 +93,30 @@ async def test_it_is_kept_over_restarts_of_container_and_panel(daemon: Dockerd, 
     again = await opened(daemon, data)
     assert kernel(again) == (RATE, None)
     await closed(again)
+
+
+async def test_looks_at_the_same_time_all_see_what_the_first_has_set(docker: DockerEngine) -> None:
+    made = await docker.create(docker_spec("web"), "ann")
+    begin = threading.Barrier(4)
+
+    def look(rates: DockerRates) -> Values:
+        begin.wait()
+        return rates.look(made.id, 1, made.pid, {}, {"net_out": RATE})
+
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            rates = DockerRates(TAG)
+            assert list(threads.map(look, [rates] * 4)) == [{"net_in": None, "net_out": RATE}] * 4
+            assert ifbs() == 1
+            rates.change(made.id, {"net_out": None})
+
+
+async def test_a_look_that_comes_late_with_the_pid_of_an_earlier_run_leaves_it(docker: DockerEngine) -> None:
+    await docker.create(docker_spec("web", limits={"net_out": RATE}), "ann")
+    rates, late, pid = docker._list.rates, docker._list._looks, docker.get("web").pid
+    await docker.restart("web", 0)
+    assert rates.look(docker.get("web").id, late, pid, {}, {}) == {"net_in": None, "net_out": RATE}
+    assert kernel(docker) == (None, RATE) and ifbs() == 1
 
 
 async def test_it_holds_on_a_network_that_is_connected_later(docker: DockerEngine, daemon: Dockerd) -> None:

@@ -32,6 +32,12 @@ async def test_a_memory_hog_is_told_as_oom_killed(raw: RawEngine) -> None:
     assert raw.get(box.id).reason == "OOM killed at 16 MiB"
 
 
+async def test_a_program_that_outlives_its_hog_is_told_with_its_own_end(raw: RawEngine) -> None:
+    box = await raw.create(spec(limits={"memory": "16M"}, command=["sh", "-c", "tail /dev/zero; exit 3"]), "")
+    await until(lambda: raw.get(box.id).state == "exited", 20)
+    assert raw.get(box.id).reason == "exited 3; a process in it was OOM killed"
+
+
 async def test_stopping_a_program_that_ignores_sigterm_as_pid_1_does_not_wait(raw: RawEngine) -> None:
     box = await raw.create(spec(), "")
     begun = time.monotonic()

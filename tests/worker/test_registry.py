@@ -34,6 +34,7 @@ RUNNING = seen(state="running", pid=5, started_at=2.0)
         (seen(state="paused"), seen(state="running"), ["resumed"]),
         (RUNNING, seen(state="exited", reason="exited 1"), ["exited"]),
         (RUNNING, seen(state="exited", reason="OOM killed at 32 MiB"), ["oom"]),
+        (RUNNING, seen(state="exited", reason="exited 3; a process in it was OOM killed"), ["exited"]),
         (seen(state="exited"), RUNNING, ["started"]),
         (RUNNING, seen(state="running", pid=6, started_at=3.0), ["restarted"]),
         (RUNNING, seen(state="unknown", started_at=2.0), []),
