@@ -67,6 +67,13 @@ def new_mount(kind: str, attributes: int, **options: str) -> int:
         os.close(context)
 
 
+def part_of(mount: int, name: str, attributes: int) -> int:
+    """A detached mount of a directory of an attached one, with these attributes."""
+    part = sc.open_tree(mount, name, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
+    sc.mount_setattr(part, set_=attributes)
+    return part
+
+
 def attach(mount: int, stage: Stage, target: str, *, make: str = "dir", links: bool = False) -> None:
     """Attach a detached mount to a path inside the new root, and close it.
 
@@ -188,27 +195,29 @@ class MountCgroup(Operation):
 
 @dataclass(frozen=True, slots=True)
 class MountDev(Operation):
-    """A fresh /dev: a tmpfs with six device files of the host, each proven to be what its name says."""
+    """A fresh /dev: a tmpfs with six device files of the host, each proven to be what its name says.
+
+    /dev/shm is a directory of it, with stricter flags: every file system more takes the kernel 20 KiB, and time.
+    """
 
     own_ipc: bool
 
     def _parts(self) -> tuple[str, ...]:
-        return ("pts", "shm", "mqueue") if self.own_ipc else ("pts", "shm")
+        return ("pts", "mqueue") if self.own_ipc else ("pts",)
 
     def make_ready(self, stage: Stage) -> None:
-        options = {"mode": "0755", "size": "64k", "nr_inodes": "64"}
-        place = new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", **options)
+        place = new_mount("tmpfs", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="dev", mode="0755", size="64m")
         mounts = stage.made["dev"] = [place]
         for name, number in DEVICES.items():
             mounts.append(self._device(name, number))
             os.mknod(name, 0o666, dir_fd=place)
         for name, target in DEVICE_LINKS.items():
             os.symlink(target, name, dir_fd=place)
-        for name in self._parts():
+        for name in ("shm", *self._parts()):
             os.mkdir(name, dir_fd=place)
+        os.chmod("shm", 0o1777, dir_fd=place)  # noqa: S103  everybody's, as /tmp is
         pts = {"newinstance": "", "ptmxmode": "0666", "mode": "0620"}
         mounts.append(new_mount("devpts", sc.MOUNT_ATTR_NOSUID | sc.MOUNT_ATTR_NOEXEC, source="devpts", **pts))
-        mounts.append(new_mount("tmpfs", _SAFE, source="shm", mode="1777", size="64m"))
         if self.own_ipc:
             mounts.append(new_mount("mqueue", _SAFE, source="mqueue"))
 
@@ -219,6 +228,9 @@ class MountDev(Operation):
         for name, mount in zip((*DEVICES, *self._parts()), mounts, strict=True):
             sc.move_mount(mount, place, name)
             os.close(mount)
+        shm = part_of(place, "shm", _SAFE)
+        sc.move_mount(shm, place, "shm")
+        os.close(shm)
         os.close(place)
 
     @staticmethod
@@ -230,12 +242,12 @@ class MountDev(Operation):
         return mount
 
     def describe(self) -> list[str]:
-        lines = ["mount -t tmpfs -o nosuid,noexec,mode=755,size=64k dev $ROOT/dev"]
+        lines = ["mount -t tmpfs -o nosuid,noexec,mode=755,size=64m dev $ROOT/dev"]
         lines.append(f"for d in {' '.join(DEVICES)}; do touch $ROOT/dev/$d; mount --bind /dev/$d $ROOT/dev/$d; done")
         lines.append(" && ".join(f"ln -s {target} $ROOT/dev/{name}" for name, target in DEVICE_LINKS.items()))
-        lines.append("mkdir $ROOT/dev/pts $ROOT/dev/shm" + (" $ROOT/dev/mqueue" if self.own_ipc else ""))
+        lines.append("mkdir -m 1777 $ROOT/dev/shm && mount --bind -o nosuid,nodev,noexec $ROOT/dev/shm $ROOT/dev/shm")
+        lines.append("mkdir " + " ".join(f"$ROOT/dev/{name}" for name in self._parts()))
         lines.append("mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts $ROOT/dev/pts")
-        lines.append("mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=64m shm $ROOT/dev/shm")
         return lines + (["mount -t mqueue -o nosuid,nodev,noexec mqueue $ROOT/dev/mqueue"] if self.own_ipc else [])
 
 
@@ -260,24 +272,31 @@ class MountTmpfs(Operation):
 
 @dataclass(frozen=True, slots=True)
 class HidePaths(Operation):
-    """Cover what tells or changes too much of the host: files by /dev/null, directories by an empty tmpfs."""
+    """Cover what tells or changes too much of the host: files by /dev/null, directories by one of our /dev that is removed then.
+
+    So it stays empty for good, for nothing can be made in a directory that is no more.
+    """
 
     paths: tuple[str, ...]
 
     def execute(self, stage: Stage) -> None:
         covers: dict[bool, int] = {}  # the first of each kind: another one is a copy, which is a third of the work
         try:
-            cover_each(stage, self.paths, lambda place: self._cover(stat.S_ISDIR(os.fstat(place).st_mode), covers))
+            dev = open_inside(stage.root, "/dev", links=False)
+            os.mkdir("masked", 0o555, dir_fd=dev)
+            cover_each(stage, self.paths, lambda place: self._cover(dev, stat.S_ISDIR(os.fstat(place).st_mode), covers))
+            os.rmdir("masked", dir_fd=dev)
+            os.close(dev)
         finally:
             for cover in covers.values():
                 os.close(cover)
 
     @staticmethod
-    def _cover(directory: bool, covers: dict[bool, int]) -> int:
+    def _cover(dev: int, directory: bool, covers: dict[bool, int]) -> int:
         if directory in covers:  # and it lies in its place: only there may a kernel before 6.15 copy it
             return sc.open_tree(covers[directory], "", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC | sc.AT_EMPTY_PATH)
         if directory:
-            cover = new_mount("tmpfs", _SAFE | sc.MOUNT_ATTR_RDONLY, source="masked", size="0", nr_inodes="1")
+            cover = part_of(dev, "masked", _SAFE | sc.MOUNT_ATTR_RDONLY)
         else:
             cover = sc.open_tree(sc.AT_FDCWD, "/dev/null", sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
             if os.fstat(cover).st_rdev != os.makedev(1, 3):
@@ -288,10 +307,11 @@ class HidePaths(Operation):
 
     def describe(self) -> list[str]:
         return [
+            "mkdir -m 555 $ROOT/dev/masked",
             f"for p in {' '.join(self.paths)}; do",
-            "  if [ -d $ROOT$p ]; then mount -t tmpfs -o ro,size=0 masked $ROOT$p",
+            "  if [ -d $ROOT$p ]; then mount --bind -o ro,nosuid,nodev,noexec $ROOT/dev/masked $ROOT$p",
             "  elif [ -e $ROOT$p ]; then mount --bind /dev/null $ROOT$p; fi",
-            "done",
+            "done && rmdir $ROOT/dev/masked",
         ]
 
 

@@ -1,9 +1,9 @@
 """deploy/bench many [NUMBER]: so many (1,000) full sandboxes at once on this machine, and what each costs beyond its own process.
 
-Memory is what MemAvailable (proc_meminfo(5)) lost, less the proportional share of the sandboxes' own processes: the kernel's
-namespaces, mounts, links and control groups, its page tables and stack for the process, and what keeper and engine keep of each.
-The floor is what the same kernel takes for a process of the same program in new namespaces of all types with a proc, a tmpfs and
-a veth pair, and nothing else: no limits, no overlay, no masks, nobody who looks after it.
+Memory is what MemAvailable (proc_meminfo(5)) lost for each, less what it lost for a plain process of the same program, which has
+page tables and a kernel stack too: the kernel's namespaces, mounts, links and control groups, and what keeper and engine keep of
+each. The floor, counted alike, is a process of the same program in new namespaces of all types with a proc, a tmpfs and a veth
+pair, and nothing else: no limits, no overlay, no masks, nobody who looks after it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.bench.table import Row, median, show
 from tests.engines.conftest import UID_BASE, Home, new_home, spec, wait_until
 
 NUMBER, AT_ONCE, LISTINGS = 1000, 4, 21
-FLOOR = 200  # processes
+FLOOR = 400  # processes
 
 
 def roomy_engine(home: Home, number: int) -> RawEngine:
@@ -91,15 +91,13 @@ def bare(busybox: str) -> int:
     return pid
 
 
-def floor(busybox: str) -> float:
-    """MiB for each beyond the process's own."""
+def lost_for_each(begin: Callable[[int], int]) -> float:
+    """MiB, of ``begin(number)``, which returns the pid of a new process."""
     before, pids = available(), []
     try:
-        with IPRoute() as route:
-            for index in range(FLOOR):
-                pids.append(bare(busybox))
-                route.link("add", ifname=f"floor{index}", kind="veth", peer={"ifname": "eth0", "net_ns_pid": pids[-1]})
-        return (before - available() - sum(map(pss, pids))) / FLOOR
+        for number in range(FLOOR):
+            pids.append(begin(number))
+        return (before - available()) / FLOOR
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
@@ -112,7 +110,16 @@ def measure(home: Home, number: int) -> list[Row]:
     with asyncio.Runner() as runner:
         runner.run(engine.open(home.changes.append))
         try:
-            least = floor(str(home.data / "images/busybox/rootfs/bin/busybox"))
+            busybox = str(home.data / "images/busybox/rootfs/bin/busybox")
+            plain = lost_for_each(lambda _: os.posix_spawn(busybox, ["sleep", "100000"], os.environ))
+            with IPRoute() as route:
+
+                def linked(number: int) -> int:
+                    pid = bare(busybox)
+                    route.link("add", ifname=f"floor{number}", kind="veth", peer={"ifname": "eth0", "net_ns_pid": pid})
+                    return pid
+
+                least = lost_for_each(linked) - plain
             names = iter([f"many-{index}" for index in range(number)])
             runner.run(engine.create(spec(next(names)), ""))  # what the first one brings along stays out of the figures
             before = available()
@@ -120,7 +127,6 @@ def measure(home: Home, number: int) -> list[Row]:
             lost = before - available()
             pids = [container.pid for container in engine.all()]
             assert len(pids) == number and all(os.path.exists(f"/proc/{pid}") for pid in pids)
-            theirs = sum(map(pss, pids[1:]))
             took = []
             for _ in range(LISTINGS):
                 begun = time.perf_counter()
@@ -131,7 +137,7 @@ def measure(home: Home, number: int) -> list[Row]:
             everyone = [container.id for container in engine.all()]
             removed = runner.run(at_once([lambda one=one: engine.remove(one, True) for one in everyone]))  # type: ignore[misc]
             runner.run(engine.close())
-    each = (lost - theirs) / (number - 1)
+    each = lost / (number - 1) - plain
     wait_until(lambda: len(links(home.tag)) == 1)  # the kernel takes a moment over so many network namespaces
     return [
         Row("sandboxes running at once", number, ""),
@@ -139,7 +145,7 @@ def measure(home: Home, number: int) -> list[Row]:
         Row(f"removals by force, {AT_ONCE} at a time", removed, "1/s"),
         Row("the engine's list of them", median(took), "ms"),
         Row("the keeper's memory, its forker's with it (PSS)", keeper, "MiB", "goal 20"),
-        Row("a sandbox's own process (PSS)", theirs / (number - 1), "MiB"),
+        Row("a plain process of the same program", plain, "MiB"),
         Row("memory for each beyond its own process", each, "MiB", "goal 0.5"),
         Row("memory for each beyond its own process", each, "MiB", "the bare namespaces and link", each / least),
     ]

@@ -1,7 +1,7 @@
 """The one implementation of ``Cgroups``: sends each controller's work to the back-end of the hierarchy it is mounted in.
 
-A group is made in every hierarchy that has one of our controllers, and in the v2 hierarchy of a hybrid host too, because
-kill, freeze and pressure work there without any controller.
+A group is made in every hierarchy that has one of our controllers (routes.py), and in the v2 hierarchy of a hybrid host too,
+because kill, freeze and pressure work there without any controller.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RoutedCgroups(Routes):
         self._refuse_locked(limits)
         made: list[str] = []
         try:
-            for mount, backend, controllers in self._hierarchies.values():
+            for mount, backend, controllers in self._ours.values():
                 directory = f"{mount.base}/{group}"
                 self._make(mount, backend, controllers, group)
                 made.append(directory)
@@ -65,7 +65,7 @@ class RoutedCgroups(Routes):
         self._refuse_locked(limits)
         paths = self.paths(group)
         try:
-            for mount, backend, controllers in self._hierarchies.values():
+            for mount, backend, controllers in self._ours.values():
                 self._prepare(mount, backend, controllers, f"{group}/")
             self._write(self._plan(limits, paths, fresh=False))
             if limits.get("memory_low"):
@@ -117,7 +117,7 @@ class RoutedCgroups(Routes):
         """Shell commands that do what ``create`` does."""
         paths = self.paths(group)
         commands: list[str] = []
-        for mount, backend, controllers in self._hierarchies.values():
+        for mount, backend, controllers in self._ours.values():
             parent = mount.base
             for name in group.split("/")[:-1]:
                 commands += backend.prepare_commands(parent, f"{parent}/{name}", controllers)

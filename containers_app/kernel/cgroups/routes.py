@@ -1,4 +1,7 @@
-"""Where groups are: which hierarchy each controller is mounted in, and the directories of a group there."""
+"""Where groups are: which hierarchy each controller is mounted in, and the directories of a group there.
+
+Ours are not made in v1's "devices", where we write nothing, nor in its "freezer" where v2 can freeze; others' are found there.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,10 @@ class Routes:
             )
             for mount in self._routes.values()
         }
+        needless = {"devices"} | ({"freezer"} if "" in self._routes else set())
+        needed = {mount.directory for controller, mount in self._routes.items() if controller not in needless}
+        # Where our groups are made. Each hierarchy costs a start 0.15 ms and a sandbox 12 KiB.
+        self._ours = {directory: self._hierarchies[directory] for directory in self._hierarchies if directory in needed}
         versions = {mount.version for mount in self._routes.values()}
         self.version = "hybrid" if len(versions) == 2 else f"v{min(versions, default=1)}"
         self.controllers: Mapping[str, str] = {name: mount.directory for name, mount in self._routes.items() if name}
@@ -43,17 +50,17 @@ class Routes:
             limit: "blkio" if controller == "io" and "io" not in self._routes else controller
             for limit, controller in LIMIT_CONTROLLERS.items()
         }
-        known = {(mount.directory, mount.version) for mount in self._routes.values()}
+        known = {(mount.directory, mount.version) for mount, _, _ in self._ours.values()}
         self.elsewhere = tuple(one.directory for one in mounts if (one.directory, one.version) not in known)
 
     def paths(self, group: str) -> dict[str, str]:
         if not _GROUP.fullmatch(group):
             raise InvalidInput(f"{group!r} is not a name of a control group.", hint="For example terrarium-ab12cd/3f0c.")
-        return {controller: f"{mount.base}/{group}" for controller, mount in self._routes.items()}
+        return {name: f"{mount.base}/{group}" for name, mount in self._routes.items() if mount.directory in self._ours}
 
     def former_paths(self, group: str) -> dict[str, str]:
         """Where a panel that did not run in a unit of systemd's has made it: a sandbox of that time stays there."""
-        return {controller: f"{mount.directory}/{group}" for controller, mount in self._routes.items()}
+        return {name: f"{mount.directory}/{group}" for name, mount in self._routes.items() if mount.directory in self._ours}
 
     def find(self, group: str) -> dict[str, str]:
         """``paths``, or for directories that are there alone, ``former_paths``."""

@@ -12,6 +12,7 @@ import { debounce } from "../lib/timing.js";
 import { listen, store } from "../store.js";
 
 const HEADS = [["Name"], ["Engine"], ["Subnets"], ["Bridge on the host"], ["Way out"], ["On it"], ["Actions", "acts"]];
+const FIRST = 6; // members that a row shows until its details are open
 const GIVEN = { raw: ["default"], docker: ["bridge", "host", "none"] }; // they were there first, and stay
 const REFRESH_AFTER = 400; // ms after a container came or went
 
@@ -73,17 +74,17 @@ class NetworkPage extends HTMLElement {
     const open = this.#open.has(key);
     const details = h("tr", { hidden: !open, "data-testid": "network-details", dataset: { name: network.name } }, h("td", { colspan: HEADS.length }, this.#details(network)));
     const toggle = h("button", { type: "button", class: "bare tiny", "aria-expanded": String(open), "data-testid": "network-commands", dataset: { key: `${key} details` }, on: { click: () => {
-      details.hidden = !details.hidden;
-      toggle.setAttribute("aria-expanded", String(!details.hidden));
-      if (details.hidden) this.#open.delete(key);
-      else this.#open.add(key);
+      if (!this.#open.delete(key)) this.#open.add(key);
+      this.#draw();
     } } }, "Details");
+    const shown = open ? members : members.slice(0, FIRST);
+    const more = members.length - shown.length;
     const row = h("tr", { "data-testid": "network-row", dataset: { name: network.name, engine: network.engine } },
       h("td", null, h("b", null, network.name)), h("td", null, h("span", { class: "badge", "data-engine": network.engine }, network.engine)),
       h("td", null, [network.subnet, network.subnet6].filter(Boolean).map((text) => h("div", null, code(text))), network.subnet || network.subnet6 ? null : h("span", { class: "faint" }, "none")),
       h("td", null, network.bridge ? code(network.bridge) : h("span", { class: "faint" }, network.driver || "none")),
       h("td", { class: "nowrap" }, wayOut(network), network.isolated ? h("div", { class: "small quiet" }, "members kept apart") : null),
-      h("td", null, members.length ? h("ul", { class: "stack tight" }, members.map((one) => this.#member(network, one, key))) : h("span", { class: "faint" }, "nobody")),
+      h("td", null, members.length ? h("ul", { class: "stack tight" }, shown.map((one) => this.#member(network, one, key)), more ? h("li", { class: "quiet small", "data-testid": "network-more" }, `and ${more} more`) : null) : h("span", { class: "faint" }, "nobody")),
       h("td", { class: "acts nowrap" }, toggle, " ", this.#connectable(network).length ? [h("button", { type: "button", "data-testid": "network-connect", dataset: { key: `${key} connect` }, on: { click: () => this.#connect(network) } }, "Connect …"), " "] : null,
         isGiven(network) || !this.staff ? null : h("button", { type: "button", class: "square danger", title: "Remove", "aria-label": `Remove the network ${network.name}`, "data-testid": "network-remove", dataset: { key: `${key} remove` }, on: { click: () => this.#remove(network) } }, icon("trash"))));
     return [row, details];
