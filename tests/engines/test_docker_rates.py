@@ -113,10 +113,19 @@ async def test_looks_at_the_same_time_all_see_what_the_first_has_set(docker: Doc
 
 async def test_a_look_that_comes_late_with_the_pid_of_an_earlier_run_leaves_it(docker: DockerEngine) -> None:
     await docker.create(docker_spec("web", limits={"net_out": RATE}), "ann")
-    rates, late, pid = docker._list.rates, docker._list._looks, docker.get("web").pid
+    rates, late, pid = docker._list.rates, docker._list.turns.number(), docker.get("web").pid
     await docker.restart("web", 0)
     assert rates.look(docker.get("web").id, late, pid, {}, {}) == {"net_in": None, "net_out": RATE}
     assert kernel(docker) == (None, RATE) and ifbs() == 1
+
+
+async def test_a_look_that_ends_after_the_removal_touches_nobody_elses_link(docker: DockerEngine) -> None:
+    gone = await docker.create(docker_spec("web"), "ann")
+    other = await docker.create(docker_spec("other"), "ann")
+    rates, late = docker._list.rates, docker._list.turns.number()
+    await docker.remove("web", True)
+    rates.look(gone.id, late, other.pid, {}, {"net_out": RATE})  # its pid is another's by now
+    assert kernel(docker, "other") == (None, None) and ifbs() == 0
 
 
 async def test_it_holds_on_a_network_that_is_connected_later(docker: DockerEngine, daemon: Dockerd) -> None:
