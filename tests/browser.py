@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page
 from tests.panel import PASSWORD
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE = 30_000.0  # ms for what is to come: a busy machine has many processes to start for it
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-quic", "--no-first-run",
