@@ -105,7 +105,7 @@ def new_home() -> Iterator[Home]:
         remove_networks(found.tag, str(found.data / "state" / "network.json"))
         if found.keeper is not None and found.keeper.poll() is None:
             found.keeper.terminate()
-            found.keeper.wait(5)
+            found.keeper.wait(30)
         shutil.rmtree(top)
 
 

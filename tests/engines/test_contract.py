@@ -141,7 +141,7 @@ async def test_a_paused_one_stands_still_until_it_is_resumed(under: Under) -> No
     made = await under.create()
     await under.engine.pause(made.id)
     assert under.engine.get(made.id).state == "paused" and under.engine.get(made.id).pid == made.pid
-    for refused in (under.engine.pause(made.id), under.engine.execute(made.id, ("true",), 5)):
+    for refused in (under.engine.pause(made.id), under.engine.execute(made.id, ("true",), 20)):
         with pytest.raises(Conflict):
             await refused
     await under.engine.resume(made.id)
@@ -240,7 +240,7 @@ async def test_what_is_not_there_is_not_found(under: Under) -> None:
     for act in (
         engine.start("nobody"), engine.stop("nobody", 1), engine.kill("nobody", 9), engine.restart("nobody", 1),
         engine.pause("nobody"), engine.resume("nobody"), engine.remove("nobody", True), engine.logs("nobody", query),
-        engine.execute("nobody", ("true",), 5), engine.update("nobody", Changes(name="somebody")),
+        engine.execute("nobody", ("true",), 20), engine.update("nobody", Changes(name="somebody")),
         engine.update_limits("nobody", {"pids": 5}),
     ):  # fmt: skip
         with pytest.raises(NotFound):

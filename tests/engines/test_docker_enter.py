@@ -37,7 +37,7 @@ async def entered(daemon: Dockerd, home: Home) -> AsyncIterator[DockerEngine]:
 
 async def running(engine: DockerEngine, name: str) -> None:
     """Once the engine has seen it run."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not engine.owns(name) or engine.get(name).state != "running" or not engine.get(name).pid:
             await asyncio.sleep(0.02)
 

@@ -66,7 +66,7 @@ async def test_what_it_leaves_in_the_background_holds_up_the_answer_no_longer_th
 async def test_nothing_runs_in_one_that_is_stopped_or_paused(docker: DockerEngine) -> None:
     await docker.create(docker_spec("idle", start=False), "ann")
     with pytest.raises(Conflict, match="can't be entered"):
-        await docker.execute("idle", ("true",), 5)
+        await docker.execute("idle", ("true",), 20)
     await docker.create(docker_spec("held"), "ann")
     await docker.pause("held")
     with pytest.raises(Conflict, match="paused"):
@@ -149,7 +149,7 @@ async def test_closing_the_terminal_ends_its_shell_even_when_another_process_hel
 
 async def test_without_a_shell_it_says_so(docker: DockerEngine, daemon: Dockerd) -> None:
     await docker.create(docker_spec("bare", command=["/bin/busybox", "sleep", "1000"]), "ann")
-    await docker.execute("bare", ("/bin/busybox", "rm", "/bin/sh"), 5)
+    await docker.execute("bare", ("/bin/busybox", "rm", "/bin/sh"), 20)
     with pytest.raises(Unsupported, match="has no shell"):
         await docker.open_terminal("bare", (), 24, 80)
     with pytest.raises(Unsupported, match="no-such-program"):

@@ -60,8 +60,8 @@ async def test_a_sandbox_has_both_families_and_pings_its_gateway_by_each(raw):
     network = (await raw.networks())[0]
     assert ":" in six and six.startswith(network["subnet6"].split("::")[0])
     for address in (network["gateway"], network["gateway6"]):
-        assert (await raw.execute(box.id, ("ping", "-c", "1", "-W", "2", address), 5)).exit_code == 0
-    shown = (await raw.execute(box.id, ("ip", "-6", "address", "show", "eth0"), 5)).stdout
+        assert (await raw.execute(box.id, ("ping", "-c", "1", "-W", "2", address), 20)).exit_code == 0
+    shown = (await raw.execute(box.id, ("ip", "-6", "address", "show", "eth0"), 20)).stdout
     assert "fe80" not in shown and "tentative" not in shown
 
 
@@ -181,10 +181,10 @@ async def test_networks_are_there_after_a_restart_and_after_their_bridge_was_del
 
 async def test_name_servers_and_hosts_are_as_asked(raw):
     box = await raw.create(spec(command=["sleep", "100"], dns=["192.0.2.53", "2001:db8::53"], extra_hosts={"db": "10.9.8.7"}), "")
-    assert (await raw.execute(box.id, ("grep", "nameserver", "/etc/resolv.conf"), 5)).stdout.split("\n")[:2] == [
+    assert (await raw.execute(box.id, ("grep", "nameserver", "/etc/resolv.conf"), 20)).stdout.split("\n")[:2] == [
         "nameserver 192.0.2.53", "nameserver 2001:db8::53",
     ]  # fmt: skip
-    assert "10.9.8.7\tdb\n" in (await raw.execute(box.id, ("cat", "/etc/hosts"), 5)).stdout
+    assert "10.9.8.7\tdb\n" in (await raw.execute(box.id, ("cat", "/etc/hosts"), 20)).stdout
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -232,7 +232,7 @@ async def test_where_the_host_names_servers_on_its_loopback_only_a_sandbox_is_to
     file.write_text("nameserver 127.0.0.1\n")
     monkeypatch.setitem(resolver.resolv_conf.__kwdefaults__, "files", (str(file),))
     box = await raw.create(spec(command=["sleep", "100"]), "")
-    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 5)
+    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 20)
     assert told.stdout == "# the host names only servers on its own loopback\n"
 
 
@@ -241,7 +241,7 @@ async def test_in_the_hosts_network_its_servers_are_as_the_host_has_them(raw, tm
     file.write_text("nameserver 127.0.0.1\nnameserver 2001:db8::53\n")
     monkeypatch.setitem(resolver.resolv_conf.__kwdefaults__, "files", (str(file),))
     box = await raw.create(spec(command=["sleep", "100"], namespaces={"net": "host"}), "")
-    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 5)
+    told = await raw.execute(box.id, ("cat", "/etc/resolv.conf"), 20)
     assert told.stdout == file.read_text()
 
 

@@ -37,7 +37,7 @@ async def told(socket, state):
     """Everything up to the job of that state."""
     found = []
     while not found or found[-1]["state"] != state:
-        message = await socket.receive_json_from(timeout=5)
+        message = await socket.receive_json_from(timeout=30)
         assert message["type"] == "job", message
         found.append(message["job"])
     return found
