@@ -17,7 +17,7 @@ from containers_app.errors import KernelRefused, Unsupported
 from containers_app.kernel import cgroups, peers, shaping
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
-from tests.engines.test_raw_network import RATE, SINK, SOURCE, measured
+from tests.engines.test_raw_network import RATE, SINK, SOURCE, holds, measured
 from tests.kernel.netns import run
 
 TAG = "d0c4e7"
@@ -68,9 +68,9 @@ async def test_a_rate_holds_a_flow_and_is_changed_and_cleared_live(docker: Docke
     made = await docker.create(docker_spec("web", command=command, limits={name: RATE}), "ann")
     reading = docker.read_limits("web")[name]
     assert (reading.requested, reading.kernel, reading.effective, reading.locked) == (RATE, RATE, RATE, "")
-    assert 0.9 * RATE <= await measured(made.addresses[0], to_sandbox=name == "net_in") <= 1.1 * RATE
+    await holds(made.addresses[0], RATE, to_sandbox=name == "net_in")
     assert (await docker.update_limits("web", {name: 3 * RATE, "pids": 40}))[name].kernel == 3 * RATE
-    assert 2.7 * RATE <= await measured(made.addresses[0], to_sandbox=name == "net_in") <= 3.3 * RATE
+    await holds(made.addresses[0], 3 * RATE, to_sandbox=name == "net_in")
     readings = await docker.update_limits("web", {name: None})
     assert readings[name].kernel is None and readings["pids"].kernel == 40 and ifbs() == 0
 
