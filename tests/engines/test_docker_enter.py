@@ -47,6 +47,14 @@ def facts(text: str) -> list[str]:
     return [line.partition(" -> ")[2] or line for line in text.splitlines() if not line.startswith(("total", "SHLVL="))]
 
 
+def theirs(daemon: Dockerd, ours: str) -> str:
+    """Asked again when it is another: runc sets the soft limit of open files while Go's runtime may still be raising it."""
+    for _ in range(10):
+        if facts(found := daemon.docker("exec", "web", "sh", "-c", LOOK)) == facts(ours):
+            break
+    return found
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -61,8 +69,7 @@ async def test_it_gets_what_docker_exec_gives(entered: DockerEngine, daemon: Doc
     daemon.docker("run", "-d", "--name", "web", *options, "busybox", "sleep", "1000")
     await running(entered, "web")
     ours = await entered._entrance.execute(entered._list.find("web"), ("sh", "-c", LOOK), 10)
-    theirs = daemon.docker("exec", "web", "sh", "-c", LOOK)
-    assert facts(ours.stdout) == facts(theirs)
+    assert facts(ours.stdout) == facts(theirs(daemon, ours.stdout))
     score = await entered.execute("web", ("cat", "/proc/self/oom_score_adj"), 10)
     assert score.stdout.strip() == daemon.docker("exec", "web", "cat", "/proc/self/oom_score_adj")
 
