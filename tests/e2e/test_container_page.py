@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.dockerd import Dockerd
 
@@ -58,6 +58,23 @@ def test_it_is_renamed_by_menu_and_key(page: Page, api: httpx.Client, box: Json)
     page.get_by_test_id("ask-text").fill("page-3")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("page-3")
+
+
+def test_what_is_chosen_before_the_last_action_is_answered_is_done_after_it(page: Page, box: Json) -> None:
+    page.goto("/containers/")
+    row = page.locator('[data-testid=container-row][data-name="page-1"]')
+    answers: list[tuple[Route, APIResponse]] = []
+    page.route("**/stop", lambda route: answers.append((route, route.fetch())))
+    row.get_by_test_id("row-stop").click()
+    expect(row).to_have_attribute("data-state", "exited")
+    row.get_by_test_id("row-remove").click()
+    while not answers:
+        page.wait_for_timeout(20)
+    [(route, answer)] = answers
+    expect(row).to_have_attribute("aria-busy", "true")
+    route.fulfill(response=answer)
+    page.get_by_test_id("confirm-cancel").click()
+    expect(row).not_to_have_attribute("aria-busy", "true")
 
 
 def test_restart_policy_and_labels_change_on_the_facts(page: Page, api: httpx.Client, box: Json) -> None:
