@@ -20,7 +20,6 @@ from tests.dockerd import Dockerd
 from tests.engines.conftest import wait_until
 from tests.panel import ROOT, Panel, deploy
 
-
 END = b"\0the end\0"
 
 

@@ -46,7 +46,8 @@ async def engine(service: Podman, tmp_path: Path) -> AsyncIterator[tuple[DockerE
 async def test_what_is_made_outside_shows_by_itself(engine: tuple[DockerEngine, Told], service: Podman) -> None:
     podman, told = engine
     assert podman.status().detail.startswith("Podman 4")
-    made = await asyncio.to_thread(service.docker, "run", "-d", "--name", "outside", "--network", "none", "busybox", "sleep", "1000")
+    flags = ("-d", "--name", "outside", "--network", "none")
+    made = await asyncio.to_thread(service.docker, "run", *flags, "busybox", "sleep", "1000")
     await told.until(lambda: podman.owns(made) and podman.get(made).state == "running")
     assert Path(f"/proc/{podman.get(made).pid}/cmdline").read_text() == "sleep\x001000\x00"
     ends = asyncio.create_task(asyncio.to_thread(service.docker, "rm", "-f", "outside"))

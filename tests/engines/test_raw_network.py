@@ -246,7 +246,7 @@ async def test_in_the_hosts_network_its_servers_are_as_the_host_has_them(raw, tm
 
 
 async def connected(address):
-    for _ in range(100):
+    for _ in range(600):
         with contextlib.suppress(OSError):
             return await asyncio.open_connection(address, 7000)
         await asyncio.sleep(0.05)

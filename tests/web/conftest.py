@@ -211,9 +211,7 @@ class Websocket(WebsocketCommunicator):
         await super().disconnect(code, timeout)
 
 
-def websocket(
-    path: str, *, cookie: str = "", token: str = "", origin: str | None = ORIGIN, host: str = HOST
-) -> Websocket:
+def websocket(path: str, *, cookie: str = "", token: str = "", origin: str | None = ORIGIN, host: str = HOST) -> Websocket:
     headers = [(b"host", host.encode())]
     if origin is not None:
         headers.append((b"origin", origin.encode()))

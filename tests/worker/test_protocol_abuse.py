@@ -137,7 +137,9 @@ async def test_more_connections_than_allowed_are_closed_at_once(site, monkeypatc
         assert await late.message() is None
     for peer in peers:
         peer.socket.close()
-    await asyncio.sleep(0.02)
+    async with asyncio.timeout(30):
+        while site.server._connections:
+            await asyncio.sleep(0.005)
     assert await still_serves(site)
 
 

@@ -1,8 +1,8 @@
 """A real shell on a real pty: echo, replay, floods, Ctrl-C in a flood, several viewers, endings."""
 
 import asyncio
-import math
 import hashlib
+import math
 import os
 import socket
 import time
