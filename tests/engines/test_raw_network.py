@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -272,6 +273,28 @@ async def measured(address, *, to_sandbox):
             began = time.monotonic()
     writer.close()
     return counted / (time.monotonic() - began)
+
+
+async def test_nobody_comes_into_a_network_that_is_being_removed(raw, monkeypatch):
+    await raw.wire.create_network(NetworkSpec("blue"))
+    networks, reached, go_on = raw.wire.networks, threading.Event(), threading.Event()
+    remove = networks.remove
+
+    def slowly(name):
+        reached.set()
+        assert go_on.wait(60)
+        remove(name)
+
+    monkeypatch.setattr(type(networks), "remove", lambda _, name: slowly(name))
+    removing = asyncio.create_task(raw.wire.remove_network("blue"))
+    await asyncio.to_thread(reached.wait, 60)
+    try:
+        with pytest.raises(Conflict, match="blue is being removed"):
+            await raw.create(spec(command=["sleep", "100"], network="blue"), "")
+    finally:
+        go_on.set()
+        await removing
+    assert [one["name"] for one in await raw.networks()] == ["default"] and raw.all() == []
 
 
 async def holds(address, rate, *, to_sandbox):
