@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
+from tests.engines.conftest import wait_until
 from tests.panel import Panel
 
 BEFORE = 10  # seconds
@@ -40,7 +41,7 @@ def test_the_charts_begin_filled(api: httpx.Client, page: Page, sandbox: dict[st
     rows = api.get("containers/busy/history").json()["items"]
     assert len(rows) >= BEFORE - 1
     page.goto(f"/containers/{sandbox['id']}/")
-    page.wait_for_function(f"{MOST_AT_ONCE} >= {BEFORE - 2}")
+    wait_until(lambda: page.evaluate(MOST_AT_ONCE) >= BEFORE - 2)
     cpu = page.evaluate("document.querySelector('time-chart').values")
     assert 0.1 < max(value or 0 for value in cpu) < 0.4
 
