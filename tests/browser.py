@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Request
 
 from tests.panel import PASSWORD
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE = 30_000.0  # ms for what is to come: a busy machine has many processes to start for it
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--disable-quic", "--no-first-run",
 ]  # fmt: skip
 
 
+def _missed(request: Request) -> list[str]:
+    """A script without which the page stays as it is; not one that was given up because the page was left."""
+    if request.resource_type != "script" or "ERR_ABORTED" in (request.failure or ""):
+        return []
+    return [f"{request.url}: {request.failure}"]
+
+
 @contextmanager
 def logged_in(context: BrowserContext, user: str) -> Iterator[Page]:
-    """A page of a user who has the tests' password. An error of the page's scripts fails the test."""
+    """A page of a user who has the tests' password. An error of the page's scripts, or one that does not come, fails the test."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("requestfailed", lambda request: errors.extend(_missed(request)))
     page.goto("/login/")
     page.fill("input[name=username]", user)
     page.fill("input[name=password]", PASSWORD)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import leaks
-from tests.browser import ARGUMENTS, CHROMIUM, logged_in
+from tests.browser import ARGUMENTS, CHROMIUM, PATIENCE, logged_in
 from tests.dockerd import Dockerd
 from tests.dockerd import dockerd as dockerd
 from tests.panel import Panel, free_port
@@ -64,6 +64,7 @@ def api(panel: Panel, token: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """For one module: as long as it lives, Playwright's event loop is this thread's, and no asynchronous test can run."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -74,7 +75,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser, panel: Panel) -> Iterator[BrowserContext]:
     """A browser without cookies. Nothing may be fetched from elsewhere."""
     context = browser.new_context(base_url=panel.url, viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="UTC")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import pytest
 
 BUSYBOX = Path("/bin/busybox")
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 SHARED = ("/run/containerd/s", "/run/containerd", "/run/docker/plugins", "/run/docker")  # made by every daemon, wherever it runs
 NEEDED = ("dockerd", "containerd", "runc", "docker")
 
@@ -163,7 +163,7 @@ class Dockerd:
         for pid in self._started():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _wait(lambda: not self._started(), 5, lambda: str(self._started()))
+        _wait(lambda: not self._started(), STOP_SECONDS, lambda: str(self._started()))
         for place in sorted(_mounts_below(self.home), reverse=True):
             _run("umount", "--lazy", place)
         for root in hierarchies():

@@ -91,7 +91,7 @@ class Panel:
 
     def is_up(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=30) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -15,7 +15,7 @@ import pytest
 
 from tests.panel import free_port
 
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 _CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}

@@ -12,8 +12,10 @@ a file and written again when the container starts anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -32,10 +34,10 @@ from .docker_images import DockerImages
 from .docker_kept import Kept, KeptLimits
 from .docker_list import DockerList
 from .docker_networks import DockerNetworks
+from .docker_view import Seen
 from .docker_volumes import DockerVolumes
 from .docker_words import NetworkFacts
 from .groups import Groups
-from .limit_readings import readings
 
 log = logging.getLogger(__name__)
 
@@ -276,18 +278,13 @@ class DockerEngine:
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         """The kernel's values of this moment. As last seen while it can't be read."""
-        seen = self._list.find(container_id)
-        try:
-            rates, locked = self._list.rates, self._list.rates.locked(seen.host)
-            return readings(seen.asked, seen.container.cgroups, self._cgroups, rates.read(seen.container.id), locked)
-        except NotFound:
-            return seen.container.limits
+        return self._list.read_limits(self._list.find(container_id))
 
     def look_again(self, container_id: str) -> None:
         seen = self._list.find(container_id)
         lock = self._locks.get(seen.container.id)
         if lock is None or not lock.locked():  # else it is we who change them, and who look afterwards
-            self._list.take_limits(seen.container.id, self.read_limits(container_id))
+            self._list.take_limits(seen.container.id)
 
     async def update_limits(self, container_id: str, changes: LimitChanges) -> dict[str, LimitReading]:
         """All of ``changes`` or none; what the kernel has then. A container that does not run has them from its next start."""
@@ -295,16 +292,10 @@ class DockerEngine:
         self._check_limits(changes, self._list.find(container.id).host)
         lock = self._locks.setdefault(container.id, asyncio.Lock())
         async with lock:
-            kept = self._list.kept.get(container.id)
-            changes = docker_limits.with_swap(changes, self._list.find(container.id).asked, kept.values if kept else {})
-            signature = await self._client.call(lambda sdk: self._write_limits(sdk, container.id, changes), 3 * CALL_SECONDS)
-            asked = {name: value for name, value in self._list.find(container.id).asked.items() if value is not None}
-            wanted = merge_limits(asked, changes)
-            values = (kept.values if kept else {}) | {name: wanted.get(name) for name in changes}
-            links = self._list.rated_links(container.id, values)
-            started = container.started_at if container.pid else None
-            lasting = kept.lasting if kept else True
-            self._list.kept.put(container.id, Kept(signature, values, started, links, lasting))
+            seen, kept = self._list.find(container.id), self._list.kept.get(container.id)
+            changes = docker_limits.with_swap(changes, seen.asked, kept.values if kept else {})
+            turn = self._list.turns.of(container.id)
+            await self._client.call(lambda sdk: self._change_limits(sdk, seen, changes, turn), 3 * CALL_SECONDS)
             await self._list.look(container.id)
         return self.read_limits(container.id)
 
@@ -324,25 +315,48 @@ class DockerEngine:
             if value is not None and name in locked:
                 raise Unsupported(f"{LIMITS[name].label} can't be set here: {locked[name]}", code="limit_locked")
 
-    def _write_limits(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
-        """In a thread. The rates of its links, then the rest, all or nothing."""
+    def _change_limits(self, sdk: Any, seen: Seen, changes: LimitChanges, turn: threading.Lock) -> None:
+        """In a thread. What was asked for is kept with the run that has got it: others may start it anew at any time."""
+        container_id = seen.container.id
+        with turn:
+            inspected = sdk.inspect_container(container_id)
+            paths = self._paths(docker_view.first_pid(inspected))
+            signature = self._write_limits(sdk, container_id, inspected.get("HostConfig") or {}, paths, changes)
+            kept = self._list.kept_for(container_id, inspected)
+            wanted = merge_limits({name: value for name, value in seen.asked.items() if value is not None}, changes)
+            values = (kept.values if kept else {}) | {name: wanted.get(name) for name in changes}
+            links = self._list.rated_links(container_id, values)
+            # A run that has not got what was kept before is left to the look that follows.
+            started = None if not paths else kept.started_at if kept else docker_view.started_at(inspected)
+            self._list.kept.put(container_id, Kept(signature, values, started, links, kept.lasting if kept else True))
+
+    def _paths(self, pid: int) -> dict[str, str]:
+        """The control groups of its first process; {} when it does not run, or ends at this moment."""
+        if pid:
+            with contextlib.suppress(NotFound):
+                return self._cgroups.paths_of(pid)
+        return {}
+
+    def _write_limits(
+        self, sdk: Any, container_id: str, host: dict[str, Any], paths: dict[str, str], changes: LimitChanges
+    ) -> tuple[Any, ...]:
+        """The rates of its links, then the rest, all or nothing."""
         rates = {name: value for name, value in changes.items() if name in NET_LIMITS}
         rest = {name: value for name, value in changes.items() if name not in NET_LIMITS}
-        if not self._list.find(container_id).container.pid:
-            return self._write_groups(sdk, container_id, rest)
+        if not paths:
+            return self._write_groups(sdk, container_id, host, paths, rest)
         before = self._list.rates.read(container_id)
         self._list.rates.change(container_id, rates)
         try:
-            return self._write_groups(sdk, container_id, rest)
+            return self._write_groups(sdk, container_id, host, paths, rest)
         except Exception:
-            self._list.rates.change(container_id, {name: before[name] for name in rates})
+            self._list.rates.change(container_id, {name: before.get(name) for name in rates})
             raise
 
-    def _write_groups(self, sdk: Any, container_id: str, changes: LimitChanges) -> tuple[Any, ...]:
+    def _write_groups(
+        self, sdk: Any, container_id: str, host: dict[str, Any], paths: dict[str, str], changes: LimitChanges
+    ) -> tuple[Any, ...]:
         """The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
-        seen = self._list.find(container_id)
-        paths = self._cgroups.paths_of(seen.container.pid) if seen.container.pid else {}
-        host = sdk.inspect_container(container_id).get("HostConfig") or {}
         asked = docker_limits.requested(host, self._list.cpus)
         if not paths:
             return self._record(sdk, container_id, dict(changes), asked | changes, host)

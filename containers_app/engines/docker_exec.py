@@ -11,13 +11,14 @@ away to the web process, so nobody here sees its end either, but the kernel's ta
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import struct
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import EngineUnavailable, KernelRefused, NotFound, Unsupported
+from ..errors import Conflict, EngineUnavailable, KernelRefused, NotFound, Unsupported
 from .base import ExecResult
 from .docker_client import DockerClient
 
@@ -160,11 +161,12 @@ class DockerTerminal:
     async def resize(self, rows: int, columns: int) -> None:
         try:
             await self._client.call(lambda sdk: sdk.exec_resize(self._exec_id, height=rows, width=columns))
-        except (KernelRefused, NotFound):
+        except (Conflict, KernelRefused, NotFound):
             # An ended program needs no size. The daemon says that in several ways ("no such exec", "cannot resize a stopped
-            # container"), also a moment before it has noted the end.
-            if (await _settled(self._client, self._exec_id)).get("Running"):
-                raise
+            # container", "container … is not running"), also a moment before it has noted the end.
+            with contextlib.suppress(NotFound):
+                if (await _settled(self._client, self._exec_id)).get("Running"):
+                    raise
 
 
 class HangUps:

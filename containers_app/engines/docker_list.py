@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, NotFound, TerrariumError
+from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
 from ..spec import NET_LIMITS, LimitReading
 from . import docker_events, docker_limits, docker_view
@@ -29,14 +30,17 @@ from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
 from .docker_groups import DockerGroups
 from .docker_kept import Kept, KeptLimits
 from .docker_rates import DockerRates
+from .docker_turns import Turns
 from .docker_view import Seen
 from .groups import Groups
+from .limit_readings import readings
 
 LOOK_SECONDS = 1.0  # between two looks for a socket that is not there (one stat each)
 MOST_WAIT = 2.0  # seconds, the longest back-off
 HEALTH_SECONDS = 5.0  # between two pings of a silent daemon: a hung one never closes its stream
 MIN_PREFIX = 4  # characters of an id
 _log = logging.getLogger(__name__)
+_Look = tuple[int, Seen]  # its number, what it saw
 
 
 class DockerList:
@@ -53,8 +57,9 @@ class DockerList:
         self.groups = DockerGroups(groups, local=bool(self.client.path))
         self.rates = DockerRates(tag if self.client.path else "")
         self._looking: dict[str, bool] = {}  # ids being looked at → whether to look again
-        self._looks = 0  # numbers the looks: an older one never replaces a newer one
-        self._applied: dict[str, int] = {}
+        self.turns = Turns()
+        self._applied: dict[str, int] = {}  # number of the look that is shown: an older one never replaces a newer one
+        self._limits_taken: dict[str, int] = {}  # and of the limits, where they were read anew since
         self.cpus = 1  # of the daemon's host
         self.up = False
         self.status = self._nobody_yet()
@@ -118,17 +123,15 @@ class DockerList:
         self.groups.driver = str(info.get("CgroupDriver") or "")
         stream = await docker_events.open_events(self.client)
         try:
-            self._looks += 1
-            number = self._looks
-            found = await self._list(number)
+            found = await self._list()
             self.up = True
             self.status = EngineStatus(self._name, True, f"{self.client.product} {info.get('ServerVersion', '')}".strip())
             _log.info("connected to %s at %s", self.status.detail, self.client.url)
             for container_id in self.seen.keys() - found.keys():
                 self.forget(container_id)
             self.kept.only(found)
-            for container_id, seen in found.items():
-                self._apply(container_id, number, seen)
+            for container_id, look in found.items():
+                self._apply(container_id, look)
             first.set()
             follow = asyncio.create_task(self._follow(stream))
             try:
@@ -148,15 +151,16 @@ class DockerList:
             else:
                 self._touch(container_id)
 
-    async def _list(self, number: int) -> dict[str, Seen | None]:
+    async def _list(self) -> dict[str, _Look | None]:
         """A look at every container there is; None for one that went meanwhile."""
         listed = await self.client.call(lambda sdk: sdk.containers(all=True, quiet=True))
         ids = [str(found["Id"]) for found in listed]
-        return dict(zip(ids, await asyncio.gather(*(self._looked_at(one, number) for one in ids)), strict=True))
+        return dict(zip(ids, await asyncio.gather(*map(self._looked_at, ids)), strict=True))
 
-    async def _looked_at(self, container_id: str, number: int) -> Seen | None:
+    async def _looked_at(self, container_id: str) -> _Look | None:
+        turn = self.turns.of(container_id)
         try:
-            return await self.client.call(lambda sdk: self._inspect(sdk, container_id, number))
+            return await self.client.call(lambda sdk: self._inspect(sdk, container_id, turn))
         except NotFound:
             return None
 
@@ -181,44 +185,52 @@ class DockerList:
             again = True
             while again:
                 self._looking[container_id] = False
-                await self.look(container_id)
-                again = self._looking[container_id]
-        except TerrariumError as error:  # the watch notices by itself when the daemon is gone
+                try:
+                    await self.look(container_id)
+                    again = self._looking[container_id]
+                except EngineUnavailable as error:
+                    _log.info("could not look at container %s: %s", container_id[:12], error.message)
+                    await asyncio.sleep(MOST_WAIT)
+                    again = self.up  # it was slow; one that was lost is read whole by whoever finds it again
+        except TerrariumError as error:
             _log.info("could not look at container %s: %s", container_id[:12], error.message)
         finally:
             del self._looking[container_id]
 
     async def look(self, container_id: str) -> None:
         """Bring the cache up to date with one container."""
-        self._looks += 1
-        number = self._looks
-        seen = await self._looked_at(container_id, number)
+        look = await self._looked_at(container_id)
         if self.up:  # else it was lost meanwhile, and whoever finds it again reads everything
-            self._apply(container_id, number, seen)
+            self._apply(container_id, look)
 
-    def _apply(self, container_id: str, number: int, seen: Seen | None) -> None:
-        if number < self._applied.get(container_id, 0):
-            return
-        if seen is None:
+    def _apply(self, container_id: str, look: _Look | None) -> None:
+        if look is None:  # an id never comes back
             self.forget(container_id)
             return
+        number, seen = look
+        if number < self._applied.get(container_id, 0):
+            return
+        if number < self._limits_taken.get(container_id, 0):
+            seen = replace(seen, container=msgspec.structs.replace(seen.container, limits=self.read_limits(seen)))
         before = self.seen.get(container_id)
         self._applied[container_id] = number
         self.seen[container_id] = seen
         if before is None or before.container != seen.container:
             self._changed(container_id)
 
-    def _inspect(self, sdk: Any, container_id: str, number: int) -> Seen:
+    def _inspect(self, sdk: Any, container_id: str, turn: threading.Lock) -> _Look:
         """In a thread. A container that has started anew gets back what the record could not keep."""
-        seen = self._with_limits(sdk, container_id, number)
+        with turn:
+            number = self.turns.number()
+            seen = self._with_limits(sdk, container_id, number)
         group = self.groups.named_by(seen.host)
-        return replace(seen, container=msgspec.structs.replace(seen.container, group=group)) if group else seen
+        return number, replace(seen, container=msgspec.structs.replace(seen.container, group=group)) if group else seen
 
     def _with_limits(self, sdk: Any, container_id: str, number: int) -> Seen:
         inspected = sdk.inspect_container(container_id)
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
-        kept, locked = self._kept_for(container_id, inspected), self.rates.locked(host)
+        kept, locked = self.kept_for(container_id, inspected), self.rates.locked(host)
         rates = self.rates.look(container_id, number, docker_view.first_pid(inspected), host, kept.values if kept else {})
         if kept is None:
             return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
@@ -238,7 +250,7 @@ class DockerList:
         self.kept.amend(container_id, kept, msgspec.structs.replace(kept, started_at=started, links=links))
         return seen
 
-    def _kept_for(self, container_id: str, inspected: dict[str, Any]) -> Kept | None:
+    def kept_for(self, container_id: str, inspected: dict[str, Any]) -> Kept | None:
         """Where it is not to last, a new start begins with what the record says, and what was asked for since the last ended."""
         kept = self.kept.get(container_id)
         if kept is None or kept.lasting or kept.started_at is None or not docker_view.first_pid(inspected):
@@ -253,21 +265,35 @@ class DockerList:
         """Those that have to be cleaned before the panel leaves this host."""
         return self.rates.links(container_id) if any(values.get(name) is not None for name in NET_LIMITS) else {}
 
-    def take_limits(self, container_id: str, limits: dict[str, LimitReading]) -> None:
-        """Somebody has changed them in the kernel."""
+    def read_limits(self, seen: Seen) -> dict[str, LimitReading]:
+        """The kernel's values of this moment. As last seen while it can't be read."""
+        try:
+            rates, locked = self.rates.read(seen.container.id), self.rates.locked(seen.host)
+            return readings(seen.asked, seen.container.cgroups, self._cgroups, rates, locked)
+        except NotFound:
+            return seen.container.limits
+
+    def take_limits(self, container_id: str) -> None:
+        """Somebody has changed them in the kernel. A look that is under way may have read them before that."""
         seen = self.seen[container_id]
+        self._limits_taken[container_id] = self.turns.number()
+        limits = self.read_limits(seen)
         if seen.container.limits != limits:
             self.seen[container_id] = replace(seen, container=msgspec.structs.replace(seen.container, limits=limits))
             self._changed(container_id)
 
     def forget(self, container_id: str) -> None:
-        self._looks += 1
-        self._applied[container_id] = self._looks  # a look that is still under way comes too late
-        asyncio.get_running_loop().call_later(2 * CALL_SECONDS, self._applied.pop, container_id, None)
+        number = self._applied[container_id] = self.turns.number()  # a look that is still under way comes too late
+        asyncio.get_running_loop().call_later(2 * CALL_SECONDS, self._forget_for_good, container_id)
+        self._limits_taken.pop(container_id, None)
         self.kept.forget(container_id)
-        self.rates.forget(container_id)
+        self.rates.forget(container_id, number)
         if self.seen.pop(container_id, None) is not None:
             self._changed(container_id)
+
+    def _forget_for_good(self, container_id: str) -> None:
+        self._applied.pop(container_id, None)
+        self.rates.forget_looks(container_id)
 
     def matches(self, wanted: str) -> list[Seen]:
         """By id, else by name, else by prefix of the id."""

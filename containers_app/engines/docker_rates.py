@@ -60,7 +60,7 @@ class DockerRates:
             if number >= self._looks.get(container_id, 0):
                 self._looks[container_id] = number
                 self._compare(container_id, pid, host, wanted)
-        return self.read(container_id)
+            return self.read(container_id)
 
     def _compare(self, container_id: str, pid: int, host: Mapping[str, Any], wanted: Mapping[str, LimitValue | None]) -> None:
         links: dict[str, int] = {}
@@ -107,10 +107,10 @@ class DockerRates:
         """All of ``changes`` on all of its links, or none."""
         if not changes:
             return
-        links = self._links.get(container_id)
-        if not links:
-            raise Unsupported(f"{_NO_LINK}", code="limit_locked", hint="Its network is not a bridge of this host.")
         with self._lock:
+            links = self._links.get(container_id)
+            if not links:
+                raise Unsupported(_NO_LINK, code="limit_locked", hint="Its network is not a bridge of this host.")
             before = {link: shaping.read_rates(self._tag, link) for link in links}
             try:
                 for link in links:
@@ -122,11 +122,17 @@ class DockerRates:
                         shaping.set_rate(self._tag, link, limit, rates.get(limit))
                 raise
 
-    def forget(self, container_id: str) -> None:
+    def forget(self, container_id: str, number: int) -> None:
+        """It was removed. A look with a lower ``number`` may still come, and its pid may be another's by then."""
         with self._lock:
-            self._looks.pop(container_id, None)
+            self._looks[container_id] = number
             for index in self._links.pop(container_id, {}).values():
                 shaping.forget(self._tag, index)
+
+    def forget_looks(self, container_id: str) -> None:
+        """Of one that was removed, once none is under way any more."""
+        with self._lock:
+            self._looks.pop(container_id, None)
 
 
 def remove_rates(tag: str, data: str) -> None:

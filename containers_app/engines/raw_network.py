@@ -223,4 +223,9 @@ class Wire:
                 f"The network {name} is used by " + ", ".join(users[:10]) + (" and others." if len(users) > 10 else "."),
                 hint="Remove them first.", code="network_in_use",
             )  # fmt: skip
-        await asyncio.to_thread(self.networks.remove, network.name)
+        if network.name != DEFAULT:  # which stays
+            self.networks.leaving.add(network.name)  # nobody comes in from now on
+        try:
+            await asyncio.to_thread(self.networks.remove, network.name)
+        finally:
+            self.networks.leaving.discard(network.name)

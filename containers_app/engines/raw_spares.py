@@ -171,13 +171,16 @@ class Spares:
         plan, _ = raw_plan.split(raw_plan.launch_plan(record.spec, place))
         later = self._store.home(record.id)
         plan = dataclasses.replace(plan, log=f"{later}/log", exit_record=f"{later}/exit.json")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         log_file = os.open(f"{home}/log", flags, 0o600)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             return ours, self._runner.keeper.prepare(plan, [log_file, theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
             os.close(log_file)

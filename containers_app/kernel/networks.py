@@ -45,6 +45,7 @@ class Networks:
     no_nat6: str = ""  # why IPv6 does not lead off this host, "" where it does
     all: dict[str, Network] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
+    leaving: set[str] = field(default_factory=set)  # names of those that are being removed
     _version: int = 0  # of the state file
     _generation: int = 0  # of all tables, when ours were last looked at
     _rules: bytes = b""  # the digest of ours as we wrote them
@@ -62,6 +63,8 @@ class Networks:
 
     def attachment(self, used: Collection[str], name: str = "") -> Attachment:
         network = self.get(name)
+        if network.name in self.leaving:
+            raise Conflict(f"The network {name} is being removed.", hint="Choose another one.", code="network_in_use")
         self.mend(network)
         return network.attachment(used)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import spec as specs
 from ..engines import policy as policies
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..spec import LimitChanges
 from . import adding, protocol
 from .protocol import Group, Member
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 
 async def list_groups(worker: Worker, _: protocol.ListGroups) -> object:
-    return await asyncio.to_thread(
-        lambda members: [_view(worker, name, members) for name in worker.groups.names()], _members(worker)
-    )
+    return await asyncio.to_thread(_views, worker, _members(worker))
 
 
 async def get_group(worker: Worker, command: protocol.GetGroup) -> object:
@@ -74,6 +73,15 @@ def _members(worker: Worker) -> dict[str, list[Member]]:
     for container in worker.registry.all():
         if container.group:
             found.setdefault(container.group, []).append(Member(container.id, container.name, container.state))
+    return found
+
+
+def _views(worker: Worker, members: dict[str, list[Member]]) -> list[Group]:
+    """In a thread: one that is removed meanwhile is left out."""
+    found = []
+    for name in worker.groups.names():
+        with contextlib.suppress(NotFound):
+            found.append(_view(worker, name, members))
     return found
 
 

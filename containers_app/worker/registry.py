@@ -77,9 +77,12 @@ class Registry:
             )
             _log.exception("engine %s could not be opened", engine.name)
         else:
-            for container in engine.all():
+            found = engine.all()
+            for container in found:
                 self._keep(container)
                 self._pending.discard(container.id)
+            if found:  # where it was late, somebody may be looking already
+                self._audience.containers_changed(frozenset(container.id for container in found))
 
     def statuses(self) -> list[EngineStatus]:
         return [self._failed.get(name) or engine.status() for name, engine in self.engines.items()]

@@ -7,7 +7,7 @@ import { living } from "./lib/container_facts.js";
 import { dependence, isolationOf } from "./lib/sharing.js";
 import { store } from "./store.js";
 
-const busy = new Set(); // ids with a request under way: no second one beside it
+const busy = new Map(); // id → {name, over}: the request under way, and the promise of its end
 
 /** name → {label, icon, key, when(container), done: sentence, undo: name} */
 export const ACTIONS = {
@@ -93,16 +93,24 @@ async function change(container, name) {
   if (answer.rejoin) await rejoin(container);
 }
 
-/** Does it, says how it went. → true when it was done */
+/**
+ * Does it, says how it went. → true when it was done
+ *
+ * No second one beside it: what is chosen meanwhile comes after it. The list may show what an action has done before its answer comes.
+ */
 export async function perform(id, name) {
+  while (busy.has(id)) {
+    if (busy.get(id).name === name) return false; // it was pressed twice
+    await busy.get(id).over;
+  }
   const container = store.containers.get(id);
   if (!container || !ACTIONS[name]) return false;
   if (name === "terminal" || name === "toolbox") {
     location.assign(containerUrl(id, name));
     return true;
   }
-  if (busy.has(id)) return false;
-  busy.add(id);
+  let end;
+  busy.set(id, { name, over: new Promise((resolve) => (end = resolve)) });
   store.dispatchEvent(new CustomEvent("busy", { detail: { id, busy: true } }));
   try {
     await (name === "remove" ? remove(container) : change(container, name));
@@ -112,6 +120,7 @@ export async function perform(id, name) {
     return false;
   } finally {
     busy.delete(id);
+    end();
     store.dispatchEvent(new CustomEvent("busy", { detail: { id, busy: false } }));
   }
 }

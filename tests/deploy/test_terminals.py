@@ -20,6 +20,8 @@ from tests.dockerd import Dockerd
 from tests.engines.conftest import wait_until
 from tests.panel import ROOT, Panel, deploy
 
+END = b"\0the end\0"
+
 
 class Screen:
     """``deploy/manage WORDS`` at a terminal of its own; what it shows is collected by a thread."""
@@ -54,15 +56,24 @@ class Screen:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
+    def told_size(self) -> str:
+        """What the shell there says that it is: "rows columns"."""
+        before = len(self.text)
+        self.type("stty size\n")
+        wait_until(lambda: re.search(r"^\d+ \d+\r$", self.text[before:], re.M))
+        return re.findall(r"^(\d+ \d+)\r$", self.text[before:], re.M)[-1]
+
     def until(self, pattern: str, times: int = 1) -> None:
         try:
-            wait_until(lambda: len(re.findall(pattern, self.text, re.M)) >= times, 30)
+            wait_until(lambda: len(re.findall(pattern, self.text, re.M)) >= times)
         except AssertionError:
             raise AssertionError(f"not shown: {pattern} in\n{self.text}") from None
 
     def ended(self) -> int:
-        """Its exit code; the terminal is as it was before."""
+        """Its exit code; the terminal is as it was before, and all that it has shown is there."""
         code = self.process.wait(timeout=60)
+        os.write(self._slave, END)
+        wait_until(lambda: self._shown.endswith(END))
         assert termios.tcgetattr(self._slave) == self.attributes
         return code
 
@@ -102,8 +113,7 @@ def test_a_shell_has_the_keys_the_size_and_the_exit_code_of_its_own(sit, box: st
     screen.until(r"^40 100\r$")
     screen.until(r"^cli-seat\r$")
     screen.size(50, 120)
-    screen.type("stty size\n")
-    screen.until(r"^50 120\r$")
+    wait_until(lambda: screen.told_size() == "50 120")  # the new size and the keys go by different ways
     screen.type("echo begun; sleep 1000\n")
     screen.until(r"^begun\r$")
     screen.type("\x03")

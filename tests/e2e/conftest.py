@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser import PATIENCE
 from tests.dockerd import Dockerd
 from tests.panel import Panel, deploy, free_port
 
@@ -41,7 +42,7 @@ def fresh(tmp_path: Path, panel: Panel, dockerd: Dockerd) -> Iterator[Fresh]:
 def stranger(browser: Browser, fresh: Fresh) -> Iterator[Page]:
     """A browser that was never here. An error of the page's scripts, or a request to elsewhere, fails the test."""
     context = browser.new_context(base_url=fresh.url, viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="UTC")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

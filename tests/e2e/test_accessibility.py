@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import logged_in
+from tests.browser import PATIENCE, logged_in
 from tests.panel import Panel
 
 AXE = Path(settings.TERRARIUM_NPM_DIR, "axe-core", "axe.min.js")
@@ -35,7 +35,7 @@ def administrator(browser: Browser, panel: Panel, token: str) -> Iterator[Page]:
     """The administrator's page, on a panel with sandboxes in each state and a group."""
     headers = {"Authorization": f"Bearer {token}"}
     context = browser.new_context(base_url=panel.url, reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     with httpx.Client(base_url=f"{panel.url}/api/v1/", headers=headers, timeout=30) as api:
         made = [api.post("containers", json={"image": "busybox", **fields}) for fields in SANDBOXES]
         group = api.post("groups", json={"name": "team", "limits": {"memory": "256M"}})

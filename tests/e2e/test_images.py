@@ -37,7 +37,7 @@ def test_an_image_is_imported_used_committed_and_removed(stranger: Page, fresh: 
 
     page.goto("/containers/")
     row_of(page, "from-few").get_by_test_id("row-stop").click()
-    expect(row_of(page, "from-few")).to_have_attribute("data-state", "exited", timeout=15_000)
+    expect(row_of(page, "from-few")).to_have_attribute("data-state", "exited")
     row_of(page, "from-few").get_by_test_id("row-more").click()
     page.get_by_test_id("menu-commit").click()
     page.get_by_test_id("ask-text").fill("few-more")

@@ -66,7 +66,7 @@ def test_a_toolbox(page: Page, api: httpx.Client, web: Json) -> None:
     assert len(terminals(page) - before) == 1
     page.get_by_test_id("tab-overview").click()
     expect(page.get_by_test_id("facts")).to_be_visible()
-    wait_until(lambda: terminals(page) <= before, 10)  # its end is the kernel's to tell
+    wait_until(lambda: terminals(page) <= before)  # its end is the kernel's to tell
 
 
 def terminals(page: Page) -> set[str]:

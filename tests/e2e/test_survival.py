@@ -15,14 +15,14 @@ import pytest
 from tests.panel import Panel
 
 
-def eventually(read: Callable[[], Any], seconds: float = 15) -> Any:
+def eventually(read: Callable[[], Any], seconds: float = 60) -> Any:
     """The first true value; a panel that is just starting again is waited for."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             if value := read():
                 return value
-        except httpx.TransportError:
+        except (httpx.TransportError, KeyError):
             pass
         assert time.monotonic() < deadline, "it did not come back"
         time.sleep(0.05)
@@ -44,12 +44,12 @@ def test_sandbox_runs_on_when_a_half_is_killed(panel: Panel, api: httpx.Client, 
     found = eventually(lambda: [item for item in api.get("containers").json().get("items", []) if item["name"] == "survivor"])
     assert (found[0]["state"], found[0]["pid"]) == ("running", sandbox["pid"])
     assert Path(f"/proc/{sandbox['pid']}").exists()
-    ran = eventually(lambda: api.post(f"containers/{sandbox['id']}/exec", json={"argv": ["hostname"]}))
-    assert ran.json()["stdout"] == "survivor\n"
+    path = f"containers/{sandbox['id']}/exec"
+    assert eventually(lambda: api.post(path, json={"argv": ["hostname"]}).json()["stdout"]) == "survivor\n"
 
 
 def test_sandbox_runs_on_through_down_and_up(panel: Panel, api: httpx.Client, sandbox: dict[str, Any]) -> None:
     panel.down()
     assert Path(f"/proc/{sandbox['pid']}").exists()
     panel.up()
-    assert api.get(f"containers/{sandbox['id']}").json()["pid"] == sandbox["pid"]
+    assert eventually(lambda: api.get(f"containers/{sandbox['id']}").json()["pid"]) == sandbox["pid"]

@@ -19,6 +19,7 @@ import pytest
 
 from containers_app.engines.policy import Allow, Policy, UidRange
 from containers_app.engines.raw import RawEngine
+from containers_app.errors import Conflict
 from containers_app.kernel import cgroups
 from containers_app.kernel.networks import remove_networks
 from containers_app.spec import ContainerSpec, parse_container
@@ -93,20 +94,38 @@ def new_home() -> Iterator[Home]:
         yield found
     finally:
         os.umask(umask)
-        groups = cgroups.choose()
-        root = groups.paths(f"terrarium-{found.tag}")
-        for path in root.values():
-            for name in os.listdir(path) if os.path.isdir(path) else []:
-                if os.path.isdir(f"{path}/{name}"):
-                    child = groups.paths(f"terrarium-{found.tag}/{name}")
-                    groups.kill(child)
-                    groups.remove(child)
-        groups.remove(root)
-        remove_networks(found.tag, str(found.data / "state" / "network.json"))
-        if found.keeper is not None and found.keeper.poll() is None:
-            found.keeper.terminate()
-            found.keeper.wait(5)
-        shutil.rmtree(top)
+        with contextlib.ExitStack() as leaving:  # all of it, whatever goes wrong with one
+            leaving.callback(shutil.rmtree, top)
+            leaving.callback(_end, found)
+            leaving.callback(remove_networks, found.tag, str(found.data / "state" / "network.json"))
+            _remove_groups(f"terrarium-{found.tag}")
+
+
+def _end(home: Home) -> None:
+    if home.keeper is not None and home.keeper.poll() is None:
+        home.keeper.terminate()
+        home.keeper.wait(30)
+
+
+def _remove_groups(top: str) -> None:
+    groups = cgroups.choose()
+    root = groups.paths(top)
+    for path in root.values():
+        for name in os.listdir(path) if os.path.isdir(path) else []:
+            if os.path.isdir(f"{path}/{name}"):
+                child = groups.paths(f"{top}/{name}")
+                groups.kill(child)
+                wait_until(lambda child=child: _removed(groups, child))
+    groups.remove(root)
+
+
+def _removed(groups: cgroups.Cgroups, paths: dict[str, str]) -> bool:
+    """False while what was killed is slow to go."""
+    try:
+        groups.remove(paths)
+    except Conflict:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -122,9 +141,11 @@ async def in_use(engine: RawEngine, home: Home) -> AsyncIterator[RawEngine]:
     try:
         yield engine
     finally:
-        for container in engine.all():
-            await engine.remove(container.id, force=True)
-        await engine.close()
+        try:
+            for container in engine.all():
+                await engine.remove(container.id, force=True)
+        finally:
+            await engine.close()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class Changes:
         self.ids.append(container_id)
         self._event.set()
 
-    async def until(self, condition: object, seconds: float = 5.0) -> None:
+    async def until(self, condition: object, seconds: float = 20.0) -> None:
         assert callable(condition)
         async with asyncio.timeout(seconds):
             while not condition():

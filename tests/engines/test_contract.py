@@ -41,7 +41,7 @@ class Under:
     async def create_obedient(self) -> Container:
         """One that ends with 3 at SIGTERM, and has said that it is ready to."""
         made = await self.create(command=OBEYS)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "ready" not in (await self.engine.logs(made.id, LogQuery())).text:
                 await asyncio.sleep(0.01)
         return made
@@ -141,7 +141,7 @@ async def test_a_paused_one_stands_still_until_it_is_resumed(under: Under) -> No
     made = await under.create()
     await under.engine.pause(made.id)
     assert under.engine.get(made.id).state == "paused" and under.engine.get(made.id).pid == made.pid
-    for refused in (under.engine.pause(made.id), under.engine.execute(made.id, ("true",), 5)):
+    for refused in (under.engine.pause(made.id), under.engine.execute(made.id, ("true",), 20)):
         with pytest.raises(Conflict):
             await refused
     await under.engine.resume(made.id)
@@ -195,7 +195,7 @@ async def test_a_terminal_is_a_pty_inside_with_the_size_that_was_asked_for(under
     async def until_it_says(size: bytes) -> None:
         """Asked again and again: Podman answers a resize before it has done it."""
         got = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while size not in got:
                 os.write(terminal.fd, b"\n")
                 got += await asyncio.to_thread(os.read, terminal.fd, 1024)
@@ -212,14 +212,14 @@ async def test_a_terminal_is_a_pty_inside_with_the_size_that_was_asked_for(under
 async def test_logs_go_on_where_the_last_look_ended(under: Under) -> None:
     says = "trap 'echo line 4' USR1; for n in 1 2 3; do echo line $n; done; while :; do sleep 0.05; done"
     made = await under.create(command=["sh", "-c", says])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "line 3" not in (first := await under.engine.logs(made.id, LogQuery(tail=2))).text:
             await asyncio.sleep(0.01)
     assert first.text == "line 2\nline 3\n"
     nothing = await under.engine.logs(made.id, LogQuery(after=first.next))
     assert nothing.text == "" and nothing.next == first.next
     os.kill(made.pid, signal.SIGUSR1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (more := await under.engine.logs(made.id, LogQuery(after=first.next))).text:
             await asyncio.sleep(0.01)
     assert more.text == "line 4\n" and (await under.engine.logs(made.id, LogQuery(after=more.next))).text == ""
@@ -240,7 +240,7 @@ async def test_what_is_not_there_is_not_found(under: Under) -> None:
     for act in (
         engine.start("nobody"), engine.stop("nobody", 1), engine.kill("nobody", 9), engine.restart("nobody", 1),
         engine.pause("nobody"), engine.resume("nobody"), engine.remove("nobody", True), engine.logs("nobody", query),
-        engine.execute("nobody", ("true",), 5), engine.update("nobody", Changes(name="somebody")),
+        engine.execute("nobody", ("true",), 20), engine.update("nobody", Changes(name="somebody")),
         engine.update_limits("nobody", {"pids": 5}),
     ):  # fmt: skip
         with pytest.raises(NotFound):

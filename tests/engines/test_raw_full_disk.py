@@ -93,7 +93,7 @@ async def test_on_a_full_disk_a_new_sandbox_is_refused_and_the_old_one_can_be_us
         with pytest.raises(errors.KernelRefused, match="No space left"):
             await engine.start(old.id)
         assert told(engine) == {"first": ("running", None), "old": ("created", None)}
-        assert (await engine.execute(box.id, ("hostname",), 5)).stdout == "first\n"
+        assert (await engine.execute(box.id, ("hostname",), 20)).stdout == "first\n"
         await engine.pause(box.id)
         await engine.resume(box.id)
         limits = await engine.update_limits(box.id, {"pids": 40})
@@ -158,7 +158,7 @@ async def test_worker_and_keeper_begin_anew_on_a_full_disk_and_the_list_is_true(
             await asyncio.sleep(0.01)
         await engine.stop(boxes["ends"].id, 0)
     assert told(engine).pop("ends")[0] == "exited"
-    assert (await engine.execute(boxes["runs"].id, ("hostname",), 5)).stdout == "runs\n"
+    assert (await engine.execute(boxes["runs"].id, ("hostname",), 20)).stdout == "runs\n"
     await engine.close()
     engine = await opened(home)
     ends = told(engine)["ends"]  # its code is known as long as init, whose child it was at last, has not reaped it

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -40,9 +39,8 @@ async def test_a_program_that_outlives_its_hog_is_told_with_its_own_end(raw: Raw
 
 async def test_stopping_a_program_that_ignores_sigterm_as_pid_1_does_not_wait(raw: RawEngine) -> None:
     box = await raw.create(spec(), "")
-    begun = time.monotonic()
-    await raw.stop(box.id, timeout=10)
-    assert time.monotonic() - begun < 5
+    async with asyncio.timeout(60):
+        await raw.stop(box.id, timeout=600)
     assert raw.get(box.id).state == "exited"
 
 
@@ -51,7 +49,7 @@ async def test_stopping_a_program_with_a_handler_lets_it_finish(raw: RawEngine) 
     box = await raw.create(spec(command=["sh", "-c", script]), "")
     log = Path(f"/proc/{box.pid}/fd/1").resolve()
     await until(lambda: "ready" in log.read_text())
-    await raw.stop(box.id, timeout=10)
+    await raw.stop(box.id, timeout=60)
     assert "finished" in (await raw.logs(box.id, LogQuery(10))).text
     assert raw.get(box.id).exit_code == 0
 
@@ -71,7 +69,7 @@ async def test_pause_freezes_and_resume_goes_on(raw: RawEngine) -> None:
     await raw.pause(box.id)
     assert raw.get(box.id).state == "paused"
     with pytest.raises(errors.Conflict):
-        await raw.execute(box.id, ("true",), 5)
+        await raw.execute(box.id, ("true",), 20)
     before = Path(f"/proc/{box.pid}/stat").read_text().split()[13:15]
     await asyncio.sleep(0.1)
     assert Path(f"/proc/{box.pid}/stat").read_text().split()[13:15] == before
@@ -141,7 +139,7 @@ async def test_exec_gives_both_streams_and_the_exit_code(raw: RawEngine) -> None
 async def test_exec_of_a_program_that_is_not_there_says_so(raw: RawEngine) -> None:
     box = await raw.create(spec(), "")
     with pytest.raises(errors.KernelRefused, match="nosuch"):
-        await raw.execute(box.id, ("nosuch",), 5)
+        await raw.execute(box.id, ("nosuch",), 20)
 
 
 async def test_exec_that_does_not_end_is_killed(raw: RawEngine) -> None:

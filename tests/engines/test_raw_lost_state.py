@@ -41,7 +41,7 @@ async def test_a_sandbox_in_a_group_whose_record_is_lost_runs_on_in_it(home: Hom
         assert (found.state, found.pid, found.group) == ("running", box.pid, "team")
         assert second.groups.names() == ["team"] and os.path.exists(f"/proc/{box.pid}")
         assert second.read_limits(box.id)["pids"].effective == second.groups.read_limits("team")["pids"].requested == 40
-        assert (await second.execute(box.id, EXEC, 5)).stdout == "box\n/bin/sh\n"
+        assert (await second.execute(box.id, EXEC, 20)).stdout == "box\n/bin/sh\n"
         other = await second.create(spec("other", group="team"), "ann")
         assert second.groups.read_usage("team").pids == 2 and other.state == "running"
 
@@ -80,9 +80,9 @@ async def test_a_sandbox_whose_images_facts_are_lost_runs_on_and_can_be_entered(
     async with in_use(home.engine(Allow(host_image=True)), home) as second:
         found = second.get(box.id)
         assert (found.state, found.pid) == ("running", box.pid)
-        assert (await second.execute(box.id, EXEC, 5)).stdout == "box\n/bin/sh\n"
+        assert (await second.execute(box.id, EXEC, 20)).stdout == "box\n/bin/sh\n"
         await second.restart(box.id, 0)
-        assert (await second.execute(box.id, EXEC, 5)).stdout == "box\n/bin/sh\n"
+        assert (await second.execute(box.id, EXEC, 20)).stdout == "box\n/bin/sh\n"
         if image != "mine":  # the panel's own are described anew
             assert (await second.create(spec("other", image=image), "")).state == "running"
             return

@@ -188,3 +188,14 @@ async def test_they_do_not_outlive_the_keeper_and_come_again(raw: RawEngine, hom
     assert box.id not in spares
     following = await filled(home)
     assert not following & spares and not any(pids(home, spare) for spare in spares)
+
+
+async def test_one_that_is_asked_of_a_keeper_that_has_just_gone_leaves_nothing_open(raw: RawEngine, home: Home) -> None:
+    await create(raw)
+    home.kill_keeper()
+    assert raw._runner.keeper.connected  # nobody has noticed
+    raw._spares._refill()  # an open socket that is left to itself is a warning, which fails the test
+    assert not raw._runner.keeper.connected and raw._spares.records() == []
+    await until(lambda: not home.spares())
+    home.start_keeper()
+    await until(lambda: raw.status().available)

@@ -35,7 +35,7 @@ async def test_a_new_worker_finds_running_sandboxes_running(home: Home) -> None:
     second = await again(home)
     found = second.get(box.id)
     assert (found.state, found.pid, found.owner, found.started_at) == ("running", box.pid, "alice", box.started_at)
-    assert (await second.execute(box.id, ("hostname",), 5)).stdout == "box\n"
+    assert (await second.execute(box.id, ("hostname",), 20)).stdout == "box\n"
     await second.remove(box.id, force=True)
     await second.close()
 
@@ -61,7 +61,7 @@ async def test_sandboxes_outlive_the_keeper_and_their_end_is_still_told(home: Ho
     os.kill(box.pid, signal.SIGKILL)
     await until(lambda: engine.get(box.id).state == "exited")
     home.start_keeper()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await engine.start(box.id)
     assert engine.get(box.id).state == "running"
     await engine.remove(box.id, force=True)
@@ -209,7 +209,7 @@ async def test_a_control_group_without_a_sandbox_is_removed_with_its_processes_a
     for file in groups.procs_files(paths):
         Path(file).write_text(str(orphan.pid))
     engine = await again(home)
-    assert orphan.wait(5) == -signal.SIGKILL
+    assert orphan.wait(30) == -signal.SIGKILL
     await until(lambda: not [path for path in paths.values() if os.path.exists(path)])
     await engine.close()
 
@@ -224,7 +224,7 @@ async def test_the_end_of_a_sandbox_is_told_even_when_its_control_group_cannot_b
     lodger = subprocess.Popen(["sleep", "1000"])
     (inside / "cgroup.procs").write_text(str(lodger.pid))  # in this hierarchy alone
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await engine.stop(box.id, 1)
         assert engine.get(box.id).state == "exited" and "cgroups not removed" in caplog.text
     finally:

@@ -53,14 +53,14 @@ def left(home: Home, engine: RawEngine) -> list[str]:
 
 async def test_beside_a_sandbox_it_is_in_its_namespaces_with_tools_of_its_own(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web", hostname="inside", command=["sleep", "1234"]), "ann")
-    await raw.execute(box.id, ("sh", "-c", "echo word > /root/file; rm /bin/ls /bin/ps"), 5)
+    await raw.execute(box.id, ("sh", "-c", "echo word > /root/file; rm /bin/ls /bin/ps"), 20)
     terminal = await raw.toolboxes.open(box, "busybox", 30, 100)
     await quiet(terminal.fd)
     assert await ask(terminal.fd, "hostname; stty size") == "inside\n30 100"
     assert "sleep 1234" in await ask(terminal.fd, "ps -o args")
     assert await ask(terminal.fd, "cat /target/root/file; ls -n /target/root | tail -1 | awk '{print $3}'") == "word\n0"
     assert await ask(terminal.fd, "cat /proc/1/root/root/file; echo more >> /target/root/file") == "word"
-    assert "more" in (await raw.execute(box.id, ("cat", "/root/file"), 5)).stdout
+    assert "more" in (await raw.execute(box.id, ("cat", "/root/file"), 20)).stdout
     for kind in ("pid", "net", "ipc", "uts", "user"):
         assert await ask(terminal.fd, f"readlink /proc/self/ns/{kind}") == f"{kind}:[{box.namespaces[kind].inode}]"
     assert "eth0" in await ask(terminal.fd, "ip addr") and len(left(home, raw)) == 1
@@ -116,7 +116,7 @@ async def test_it_goes_when_the_container_does_and_when_the_worker_was_killed(ra
 
 async def test_beside_a_distroless_docker_container(both: RawEngine, docker: DockerEngine, home: Home) -> None:
     made = await docker.create(docker_spec("bare", hostname="inside", command=["/bin/busybox", "sleep", "1234"]), "ann")
-    await docker.execute("bare", (*SHELL, "echo word > /file; rm -rf /bin/[a-z]* 2>/dev/null; true"), 5)
+    await docker.execute("bare", (*SHELL, "echo word > /file; rm -rf /bin/[a-z]* 2>/dev/null; true"), 20)
     terminal = await both.toolboxes.open(docker.get("bare"), "busybox", 24, 80)
     await quiet(terminal.fd)
     assert await ask(terminal.fd, "hostname; cat /target/file /proc/1/root/file; id -u") == "inside\nword\nword\n0"

@@ -29,12 +29,12 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     ask(path, b'{"seq": 1, "do": "list"}')  # it serves
     yield process, path
     process.terminate()
-    assert process.wait(5) == 0
+    assert process.wait(30) == 0
 
 
 def connect(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(5)
+    connection.settimeout(30)
     connection.connect(path)
     return connection
 
@@ -127,7 +127,7 @@ def test_the_forker_ends_with_its_keeper(running: tuple[subprocess.Popen[bytes],
     (forker,) = children(running[0].pid)
     pidfd = os.pidfd_open(forker)
     running[0].terminate()
-    running[0].wait(5)
+    running[0].wait(30)
     assert select.select([pidfd], [], [], 10)[0]
     os.close(pidfd)
 
@@ -141,7 +141,7 @@ def test_its_socket_is_roots_alone_and_other_users_are_turned_away(running: tupl
         "import os,socket,sys\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-        "s.connect('keeper.sock'); s.settimeout(5)\n"
+        "s.connect('keeper.sock'); s.settimeout(30)\n"
         's.send(b\'{"seq":1,"do":"list"}\')\n'
         "sys.exit(0 if s.recv(100) == b'' else 3)\n"
     )

@@ -112,7 +112,7 @@ def asked(address, port, kind=socket.SOCK_STREAM):
     """What the service says, "" when it is not reached."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, kind) as client:
-        client.settimeout(2)
+        client.settimeout(30)
         client.connect((address, port))
         if kind == socket.SOCK_DGRAM:
             client.send(b"?")

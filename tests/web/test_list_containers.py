@@ -57,7 +57,7 @@ async def test_a_bad_query_is_a_400(as_staff, worker, query):
 async def test_what_changes_outside_shows_within_a_moment(as_staff, worker):
     assert await names(as_staff) == []
     container = worker.engine.add("late")
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while await names(as_staff) != ["late"] and time.monotonic() < deadline:
         await asyncio.sleep(0.005)
     worker.engine.change(container.id, state="exited")

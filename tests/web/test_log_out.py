@@ -42,4 +42,4 @@ async def test_the_log_out_hangs_up_the_terminals_of_this_log_in(browser, staff,
         pass
     assert message["type"] == "websocket.close"
     await socket.disconnect()
-    worker.engine.shells[0].wait(5)
+    worker.engine.shells[0].wait(30)

@@ -30,7 +30,7 @@ async def shown(socket, wanted: bytes) -> bytes:
     """Output until ``wanted`` is in it; each piece is acknowledged as a browser does."""
     output = b""
     while wanted not in output:
-        message = await socket.receive_output(timeout=3)
+        message = await socket.receive_output(timeout=30)
         assert message["type"] == "websocket.send", message
         output += message.get("bytes") or b""
         await socket.send_json_to({"type": "ack", "bytes": len(output)})
@@ -77,7 +77,7 @@ async def test_two_windows_show_the_same(browser, staff, worker):
 async def test_the_end_of_the_shell_is_told(browser, staff, worker):
     _, socket = await opened(browser, worker)
     await socket.send_to(bytes_data=b"exit\n")
-    while (message := await socket.receive_output(timeout=3)).get("text") is None:
+    while (message := await socket.receive_output(timeout=30)).get("text") is None:
         pass
     assert json.loads(message["text"]) == {"type": "exit", "reason": "The shell has ended."}
     assert (await socket.receive_output())["type"] == "websocket.close"
@@ -117,7 +117,7 @@ async def test_a_lost_role_ends_it(browser, staff, worker, monkeypatch):
     staff.is_staff = False
     await staff.asave()
     visitors.forget()
-    while (message := await socket.receive_output(timeout=3))["type"] != "websocket.close":
+    while (message := await socket.receive_output(timeout=30))["type"] != "websocket.close":
         pass
     assert message["code"] == 4401
     await socket.disconnect()
@@ -126,7 +126,7 @@ async def test_a_lost_role_ends_it(browser, staff, worker, monkeypatch):
 async def test_nonsense_ends_this_socket_only(browser, staff, worker):
     session, socket = await opened(browser, worker)
     await socket.send_to(text_data='{"type":"resize","rows":"many"}')
-    while (message := await socket.receive_output(timeout=3))["type"] != "websocket.close":
+    while (message := await socket.receive_output(timeout=30))["type"] != "websocket.close":
         pass
     assert message["code"] == 4400
     await socket.disconnect()

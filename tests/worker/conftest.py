@@ -296,7 +296,7 @@ class RawPeer:
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
-    async def message(self, timeout: float = 5.0):
+    async def message(self, timeout: float = 30.0):
         """The next message; None when the connection was closed."""
         decoder = msgspec.msgpack.Decoder(protocol.FromWorker)
         async with asyncio.timeout(timeout):

@@ -245,7 +245,7 @@ async def test_subscribers_hear_of_the_worker_going_and_coming_and_get_a_full_li
     await again.close()
 
 
-async def until(condition, timeout: float = 5.0) -> None:
+async def until(condition, timeout: float = 30.0) -> None:
     async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.005)

@@ -160,22 +160,38 @@ async def test_it_samples_by_itself_only_while_nobody_else_does(monkeypatch):
     taken = []
 
     def take():
-        taken.append(time.time())
+        taken.append(clock.now)
         if len(taken) == 1:
             raise RuntimeError("a file vanished")
-        return StatsFrame(time.time(), HOST, {})
+        return StatsFrame(clock.now, HOST, {})
 
-    monkeypatch.setattr(histories, "STEP", 0.05)
+    clock, step = Clock(), 0.01
+    monkeypatch.setattr(histories, "time", clock)
+    monkeypatch.setattr(histories, "STEP", step)
     history = History(take)
     keeping = asyncio.create_task(history.keep())
     while len(taken) < 3:
-        await asyncio.sleep(0.01)
+        clock.now += step
+        await asyncio.sleep(0)
     before = len(taken)
-    for _ in range(20):
+    for _ in range(5):
+        clock.now += 0.9 * step
         history.sample()
-        await asyncio.sleep(0.01)
-    assert len(taken) <= before + 21
+        await asyncio.sleep(2 * step)  # it has looked at the clock meanwhile
+    assert len(taken) == before + 5
     keeping.cancel()
+
+
+class Clock:
+    """Goes by the test's word."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def time(self):
+        return self.now
+
+    monotonic = time
 
 
 async def test_a_real_group_is_remembered_across_its_restart():

@@ -12,6 +12,7 @@ from containers_app.worker.protocol import Container, CreateContainer, ListEvent
 from containers_app.worker.registry import happened
 from tests.worker.conftest import ProcessEngine, Site
 from tests.worker.test_client import SLEEPER
+from tests.worker.test_subscriptions import Audience
 
 BASE = Container(id="c", node="here", engine="raw", name="a", state="created", image="busybox", created_at=1.0)
 
@@ -117,6 +118,30 @@ async def test_an_engine_that_hangs_holds_up_the_worker_for_a_moment_only(site, 
     await again.open()
     with pytest.raises(EngineUnavailable, match="not ready"):
         await client.call(CreateContainer(SLEEPER, ""), object)
+    await again.close()
+
+
+async def test_who_looks_already_is_told_of_the_containers_of_an_engine_that_opens_late(site, client, engine, monkeypatch):
+    await site.close()
+    monkeypatch.setattr(module, "OPEN_PATIENCE", 0.05)
+    opened = asyncio.Event()
+
+    class Late(ProcessEngine):
+        async def open(self, changed):
+            await opened.wait()
+            await super().open(changed)
+
+    late = Late()
+    late.changed = lambda _: None
+    adopted = late.add("adopted", state="running", created_at=1.0)
+    again = Site(site.state, late, site.policy)
+    await again.open()
+    audience = Audience(client, "containers")
+    await audience.until(lambda a: a.changes)
+    assert audience.known == {}
+    opened.set()
+    await audience.until(lambda a: adopted.id in a.known)
+    await audience.leave()
     await again.close()
 
 

@@ -54,16 +54,16 @@ def test_the_first_sample_knows_amounts_but_no_rates(cgroups, top, sampler, spaw
 
 
 def test_cpu_is_in_cores_and_the_share_of_throttled_periods_is_seen(cgroups, top, sampler, spawn):
-    paths = cgroups.create(f"{top}/one", {"cpu": 0.3})
+    paths = cgroups.create(f"{top}/one", {"cpu": 0.1})  # less than a busy machine leaves it
     spawn(sys.executable, "-c", BURN, paths=paths)
-    sampler.track("one", paths, 0, {"cpu": 0.3})
+    sampler.track("one", paths, 0, {"cpu": 0.1})
     time.sleep(0.3)  # past the interpreter's start
     sampler.sample()
     time.sleep(1)
     stats = sampler.sample().rows["one"]
-    assert stats.cpu == pytest.approx(0.3, abs=0.08)
+    assert stats.cpu == pytest.approx(0.1, abs=0.03)
     assert stats.throttled > 0.5
-    assert stats.cpu_limit == 0.3
+    assert stats.cpu_limit == 0.1
 
 
 def test_memory_does_not_count_inactive_file_cache(cgroups, top, sampler, spawn, tmp_path):

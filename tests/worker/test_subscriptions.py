@@ -47,7 +47,7 @@ class Audience:
             self.known.pop(gone)
 
     async def until(self, condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition(self):
                 self._news.clear()
                 await self._news.wait()
@@ -63,6 +63,10 @@ async def audience(client, engine):
     await audience.until(lambda a: a.changes)
     yield audience
     await audience.leave()
+
+
+def ticking() -> bool:
+    return any(task.get_name() == "stats" for task in asyncio.all_tasks())
 
 
 async def test_the_first_message_is_the_whole_list(client, engine):
@@ -123,10 +127,9 @@ async def test_stats_are_sampled_only_while_somebody_looks(site, client):
     assert audience.stats[1].host.cpus >= 1
     assert site.live.latest is not None
     await audience.leave()
-    async with asyncio.timeout(2):
-        while site.live.latest is not None:
+    async with asyncio.timeout(30):
+        while site.live.latest is not None or ticking():
             await asyncio.sleep(0.01)
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "stats"]
 
 
 async def test_a_subscriber_that_has_already_gone_is_not_kept(site, engine):
@@ -134,12 +137,9 @@ async def test_a_subscriber_that_has_already_gone_is_not_kept(site, engine):
         await peer.greet()
         body = msgspec.Raw(msgspec.msgpack.encode(protocol.Subscribe(("containers", "stats", "events"))))
         await peer.send(protocol.frame(protocol.Request(1, body)))
-    async with asyncio.timeout(2):
-        while site.server._connections:
+    async with asyncio.timeout(30):
+        while site.server._connections or site.live._subscriptions or ticking():
             await asyncio.sleep(0.005)
-    await asyncio.sleep(0.02)
-    assert not site.live._subscriptions
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "stats"]
 
 
 async def test_a_slow_subscriber_misses_stats_but_in_the_end_knows_every_change(site, engine, peer, monkeypatch):

@@ -71,7 +71,7 @@ async def test_a_working_directory_that_becomes_a_descriptor_later_is_refused_to
         (root / "next").touch()
         await until(lambda fd=fd: link_of(root / "work") == f"/proc/self/fd/{fd}")
         with pytest.raises(errors.KernelRefused):
-            await raw.execute(box.id, ("pwd",), 5)
+            await raw.execute(box.id, ("pwd",), 20)
         with pytest.raises(errors.KernelRefused):
             await raw.open_terminal(box.id, ("pwd",), 24, 80)
 

@@ -36,7 +36,7 @@ def test_all_are_killed_at_once_and_the_group_can_go(cgroups, group, spawn):
     process.stdout.readline()
     assert len(cgroups.pids(paths)) == 3
     cgroups.kill(paths)
-    assert process.wait(5) == -9
+    assert process.wait(30) == -9
     cgroups.remove(paths)
     assert not any(os.path.exists(path) for path in paths.values())
     assert cgroups.pids(paths) == []
@@ -48,7 +48,7 @@ def test_a_paused_group_can_be_killed(cgroups, group, spawn):
     process = spawn("sleep", "60", paths=paths)
     cgroups.freeze(paths)
     cgroups.kill(paths)
-    assert process.wait(5) == -9
+    assert process.wait(30) == -9
 
 
 def test_a_paused_group_stands_still_and_goes_on(cgroups, group, spawn):
@@ -69,7 +69,7 @@ def test_groups_made_inside_are_counted_killed_and_removed_too(cgroups, group, s
     process = spawn("sleep", "60", paths=inner)
     assert cgroups.pids(paths) == [process.pid]
     cgroups.kill(paths)
-    process.wait(5)
+    process.wait(30)
     cgroups.remove(paths)
     assert not os.path.exists(paths["memory"])
 

@@ -260,7 +260,7 @@ def test_a_real_group_is_made_joined_paused_killed_and_removed(real):
         real.freeze(paths)
         assert real.frozen(paths)
         real.kill(paths)
-        assert process.wait(5) == -9
+        assert process.wait(30) == -9
     real.remove(paths)
     real.remove(real.paths(top))
     assert not os.path.exists(paths[""])
