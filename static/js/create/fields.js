@@ -25,11 +25,6 @@ export function number(text) {
   return text.trim() && Number.isNaN(value) ? text.trim() : value;
 }
 
-/** "NAME=value" lines → [[name, value], …] */
-export function pairs(text) {
-  return text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => (line.includes("=") ? [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)] : [line, ""]));
-}
-
 /** columns: [{name, label, make(): control}]. rows.values() → [{name: text or checked}] of lines in which something is written; rows.show([…]) fills them in. */
 export function rowList({ title, add, columns, touched, testid }) {
   const list = h("div", { class: "row-list" });
