@@ -271,6 +271,10 @@ def test_the_user_says_whether_what_docker_has_no_words_for_comes_back(
         keep.check()
         expect(page.get_by_text("kept has all its limits again whenever it starts.")).to_be_visible()
         assert restarted() == {disk: 1 << 20}
+        keep.focus()
+        assert api.patch(f"containers/{made['id']}", json={"keep_limits": False}).status_code == 200
+        expect(keep).not_to_be_checked()  # though changed elsewhere
+        expect(keep).to_be_focused()
         open_limits(page, box)
         expect(keep).to_be_hidden()
     finally:
