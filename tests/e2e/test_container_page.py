@@ -252,7 +252,7 @@ def test_the_overview_is_there_in_the_first_frame_and_fetched_by_no_other_tab(pa
     page.goto(f"/containers/{box['id']}/terminal/")
     expect(page.get_by_test_id("terminal-status")).to_have_text("connected")
     assert any("/container-page." in url for url in fetched)
-    assert not any(name in url for url in fetched for name in ("/container-overview.", "/time-chart."))
+    assert not any(name in url for url in fetched for name in ("/container-overview.", "/time-chart.", "/container_row."))
     page.get_by_test_id("tab-overview").click()
     expect(page.get_by_test_id("facts")).to_be_visible()
     assert any("/container-overview." in url for url in fetched)

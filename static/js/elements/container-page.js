@@ -3,7 +3,7 @@
 import { ACTIONS, available, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
 import { rename } from "../changes.js";
-import { dotState, driftMark, ending, showDrift } from "../container_row.js";
+import { dotState, driftMark, ending, showDrift } from "../container_state.js";
 import { emptyState, errorState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { living } from "../lib/container_facts.js";
 import { listen, store } from "../store.js";
