@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import CommandError
 
+from containers_app.errors import InvalidInput
 from containers_app.management.following import since
 from containers_app.management.run_options import add_run_options, body, mount, port, restart
 from containers_app.management.service_command import limit_changes
@@ -71,6 +72,16 @@ def test_a_mount_is_words_with_commas_between():
     assert mount("type=bind,source=/srv,target=/data,read_only") == {
         "type": "bind", "source": "/srv", "target": "/data", "read_only": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [("type=bind,source=/srv,target=/data,size=4M", "Leave size out"), ("type=tmpfs,source=/srv,target=/x", "Leave source out")],
+)
+def test_a_word_that_its_type_of_mount_has_not_is_refused(words, hint):
+    with pytest.raises(InvalidInput) as refused:
+        spec("--mount", words, "web-1")
+    assert hint in refused.value.hint
 
 
 def test_limits_of_one_disk_have_a_dot():
