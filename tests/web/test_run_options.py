@@ -29,8 +29,8 @@ def test_every_option_lands_in_its_field():
         "--rlimit", "nofile=10:20", "--id-map", "0:100000:65536", "--time-offset", "monotonic=60", "--capability", "net_raw",
         "--mask", "/etc/secret", "--read-only-path", "/srv", "--cwd", "/tmp", "--user", "5:6", "--hostname", "inside",
         "--stop-signal", "INT", "--network", "lab", "--group", "team", "--init", "--restart", "on-failure:5",
-        "--stop-timeout", "2.5", "--oom-score-adj", "7", "--seccomp", "default", "--read-only", "--no-start", "web-1", "sh", "-c",
-        "true",
+        "--stop-timeout", "2.5", "--oom-score-adj", "7", "--seccomp", "default", "--read-only", "--no-keep-limits", "--no-start",
+        "web-1", "sh", "-c", "true",
     )  # fmt: skip
     assert (made.image, made.limits, made.env, made.labels) == ("tools", {"memory": 64 << 20}, {"A": "b=c"}, {"tier": "front"})
     assert (made.ports, made.dns, made.extra_hosts) == ((Port(80, 8080),), ("10.0.0.1",), {"db": "10.0.0.2"})
@@ -41,6 +41,7 @@ def test_every_option_lands_in_its_field():
     assert (made.cwd, made.user, made.hostname, made.stop_signal) == ("/tmp", "5:6", "inside", "INT")
     assert (made.network, made.group, made.init, made.restart) == ("lab", "team", True, Restart("on-failure", 5))
     assert (made.stop_timeout, made.oom_score_adj, made.start, made.command) == (2.5, 7, False, ("sh", "-c", "true"))
+    assert not made.keep_limits
 
 
 def test_no_capability_is_none_at_all():
