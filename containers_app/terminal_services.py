@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import msgspec
 
 from . import mirror
 from .audits import audit
-from .errors import InvalidInput, PermissionDenied
+from .errors import InvalidInput, KernelRefused, PermissionDenied, Unsupported
 from .services import get_container, target_of
 from .spec import check_argv
 from .visitors import Visitor
@@ -21,18 +22,36 @@ _TELLING = 'tell=$1; shift; trap : INT QUIT; "$@"; printf "%s%d" "$tell" "$?"'
 _SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")  # the best one there is
 
 
-async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int, tell: str = "") -> str:
-    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from.
-
-    A pty carries no exit code: with ``tell`` the container's /bin/sh writes that word and the code behind it at the end.
-    """
-    check_argv(argv)
-    _check_size(rows, columns)
-    container = await get_container(visitor, reference, to="operate")
-    words = ("/bin/sh", "-c", _TELLING, "sh", tell, *(argv or _SHELL)) if tell else argv
-    key = await _open(visitor, container, protocol.OpenTerminal(container.id, words, rows, columns))
+async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
+    """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
+    container = await _to_enter(visitor, reference, argv, rows, columns)
+    key = await _open(visitor, container, protocol.OpenTerminal(container.id, argv, rows, columns))
     await audit(visitor, "open terminal", target_of(container), " ".join(argv))
     return key
+
+
+async def open_telling_terminal(
+    visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int
+) -> tuple[str, str]:
+    """→ the session's id, and the word behind which the program's exit code stands as the last thing.
+
+    A pty carries none, so the container's /bin/sh writes it. Where there is none the word is "", and nobody knows the code.
+    """
+    container = await _to_enter(visitor, reference, argv, rows, columns)
+    tell = f"exit-code-{secrets.token_hex(8)}:"
+    words = ("/bin/sh", "-c", _TELLING, "sh", tell, *(argv or _SHELL))
+    try:
+        key = await _open(visitor, container, protocol.OpenTerminal(container.id, words, rows, columns))
+    except (KernelRefused, Unsupported):
+        key, tell = await _open(visitor, container, protocol.OpenTerminal(container.id, argv, rows, columns)), ""
+    await audit(visitor, "open terminal", target_of(container), " ".join(argv))
+    return key, tell
+
+
+async def _to_enter(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> Container:
+    check_argv(argv)
+    _check_size(rows, columns)
+    return await get_container(visitor, reference, to="operate")
 
 
 async def open_toolbox(visitor: Visitor, reference: str, image: str, rows: int, columns: int) -> str:

@@ -161,6 +161,25 @@ def test_a_word_of_life_and_network_out_of_range_is_refused(fields: dict[str, ob
         parse_container({"name": "web-1", **fields})
 
 
+@pytest.mark.parametrize(
+    ("engine", "mount", "ignored"),
+    [
+        ("raw", {"type": "bind", "source": "/srv", "target": "/data", "size": "1M"}, "size"),
+        ("docker", {"type": "bind", "source": "/srv", "target": "/data", "size": "1M"}, "size"),
+        ("docker", {"type": "volume", "source": "kept", "target": "/data", "size": "1M"}, "size"),
+        ("raw", {"type": "tmpfs", "source": "/srv", "target": "/data"}, "source"),
+        ("docker", {"type": "tmpfs", "source": "/srv", "target": "/data"}, "source"),
+    ],
+)
+def test_what_a_type_of_mount_has_no_use_for_is_refused_by_name(engine: str, mount: dict[str, str], ignored: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_container({"name": "web-1", "engine": engine, "mounts": [mount]})
+    assert refused.value.code == "invalid_mount" and "/data" in refused.value.message
+    assert f"Leave {ignored} out" in refused.value.hint
+    rest = {name: value for name, value in mount.items() if name != ignored}
+    assert parse_container({"name": "web-1", "engine": engine, "mounts": [rest]}).mounts[0].target == "/data"
+
+
 def test_a_restart_policy_may_be_written_as_a_word() -> None:
     assert parse_container({"name": "web-1", "restart": "always"}).restart.policy == "always"
 

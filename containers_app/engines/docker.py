@@ -111,9 +111,10 @@ class DockerEngine:
         container_id = str(created["Id"])
         await self._list.look(container_id)
         only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ON_CREATION}
-        if only_here and container_id in self._list.seen:
+        if (only_here or not spec.keep_limits) and container_id in self._list.seen:
             signature = docker_limits.signature(self._list.seen[container_id].host)
-            self._list.kept.put(container_id, Kept(signature, dict(only_here)))
+            self._list.kept.put(container_id, Kept(signature, dict(only_here), lasting=spec.keep_limits))
+            await self._list.look(container_id)
         if spec.start:
             try:
                 await self._client.call(lambda sdk: sdk.start(container_id), SLOW_SECONDS)

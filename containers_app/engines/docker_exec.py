@@ -242,5 +242,6 @@ async def open_terminal(
 
 def no_such_program(argv: tuple[str, ...]) -> Unsupported:
     if not argv:
-        return Unsupported("This container has no shell.", hint="Its image has neither bash nor sh; run another program in it.")
+        hint = "Its image has neither bash nor sh: run another program, or open a toolbox beside it."
+        return Unsupported("This container has no shell.", hint=hint)
     return Unsupported(f"{argv[0]} could not be started.", hint="It must be a program in the image.")

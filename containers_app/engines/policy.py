@@ -29,6 +29,10 @@ from ..units import parse_size
 
 UID_RANGE = 65536  # ids of one sandbox, as in subuid(5)
 MAX_POLICY = 1 << 16  # bytes
+_NOT_LENDABLE = {
+    "user": "the host's user namespace is lent by no_user_namespace = true: set that, and leave user out",
+    "mnt": "nobody stands in the host's mount namespace: leave mnt out; host_image = true shows sandboxes the host's files",
+}
 _PORTS = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?", re.ASCII)
 
 _MODE_HINT = "Ask root to set owner root and mode 0600."
@@ -71,6 +75,9 @@ class Allow:
     def __post_init__(self) -> None:
         if unknown := set(self.host_namespaces) - set(NAMESPACE_TYPES):
             raise ValueError(f"allow.host_namespaces: there is no namespace called {sorted(unknown)[0]}")
+        for kind in self.host_namespaces:
+            if kind in _NOT_LENDABLE:
+                raise ValueError(f"allow.host_namespaces: {_NOT_LENDABLE[kind]}")
         for name in ("bind_paths", "import_paths"):
             if relative := [path for path in getattr(self, name) if not path.startswith("/")]:
                 raise ValueError(f"allow.{name}: {relative[0]} is not an absolute path")

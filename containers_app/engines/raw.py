@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import Conflict, KernelRefused, NotFound
+from ..errors import Conflict, KernelRefused, NotFound, Unsupported
 from ..kernel import identity, images
 from ..kernel.cgroups import Cgroups
 from ..spec import ContainerSpec, LimitChanges, LimitReading, merge_limits
@@ -27,6 +27,7 @@ from . import raw_exec, raw_init, raw_logs, raw_making, raw_plan, raw_recover, r
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText
 from .groups import Groups
 from .image_process import Told
+from .keeper_client import KeeperRefused
 from .limit_readings import check_changes
 from .policy import Policy, check_spec
 from .raw_actions import Actions
@@ -303,7 +304,15 @@ class RawEngine(Actions):
             spec = sandbox.record.spec
             screen = identity.OpenTerminal(rows, columns, ids(spec)[0])
             plan = raw_plan.exec_plan(spec, place, argv or raw_plan.SHELL, flags, screen)
-            return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
+            try:
+                return await raw_exec.open_terminal(self._runner.keeper, plan, pidfd)
+            except KeeperRefused as error:
+                if argv or error.step != "RunProgram":
+                    raise
+                raise Unsupported(
+                    "This sandbox has no shell.",
+                    hint="Its image has no /bin/sh: run another program, or open a toolbox beside it.",
+                ) from None
 
     def read_limits(self, container_id: str) -> dict[str, LimitReading]:
         sandbox = self._find(container_id)

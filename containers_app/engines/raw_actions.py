@@ -8,11 +8,12 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from ..errors import Conflict, Unsupported
+from ..errors import Conflict
 from ..kernel.cgroups import Cgroups
 from ..spec import Changes, changed_spec, signal_number
 from . import raw_copies, raw_plan, raw_view
 from .base import Changed
+from .raw_checks import check_kept_limits
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused
 from .raw_signals import send
@@ -117,12 +118,12 @@ class Actions:
         """At once. Its host name stays what it is: programs inside know it."""
         async with self._held(container_id) as sandbox:
             record = sandbox.record
-            if changes.keep_limits is False:
-                raise Unsupported("A sandbox always starts with its limits.", hint="Clear those that it is not to have.")
             self._check_name_free(changes.name, sandbox)
             before = record.spec
             kept = msgspec.structs.replace(before, hostname=raw_plan.hostname(before)) if changes.name else before
-            record.spec = changed_spec(kept, changes)
+            changed = changed_spec(kept, changes)
+            check_kept_limits(changed)
+            record.spec = changed
             if changes.restart is not None:
                 record.attempts, record.restart_at = 0, None
             try:

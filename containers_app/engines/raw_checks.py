@@ -91,6 +91,15 @@ def check_rates(spec: ContainerSpec, limits: Mapping[str, object]) -> None:
             )
 
 
+def check_kept_limits(spec: ContainerSpec) -> None:
+    """Also for a description that is changed later."""
+    if not spec.keep_limits:
+        raise Unsupported(
+            "A sandbox always starts with its limits: keep_limits can't be false.",
+            hint="Leave keep_limits out, and clear those limits that it is not to have.",
+        )
+
+
 def check_tmpfs(spec: ContainerSpec) -> None:
     if any(mount.type == "tmpfs" and mount.read_only for mount in spec.mounts):
         raise InvalidInput(
@@ -144,6 +153,7 @@ POSSIBLE_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_init,
     check_first_processes,
     check_first_rates,
+    check_kept_limits,
     check_tmpfs,
     check_mapped_users,
     check_shared_mounts,

@@ -53,6 +53,9 @@ def add_run_options(run: ArgumentParser) -> None:
     run.add_argument("--seccomp", metavar="default|off|JSON", help="the system call filter, or a profile beside it")
     run.add_argument("--allow-new-privileges", action="store_true", help="set-user-id programs give it privileges")
     run.add_argument("--read-only", action="store_true", help="its root file system can't be written")
+    run.add_argument(
+        "--no-keep-limits", action="store_true", help="those that Docker's own record has no words for end with each run"
+    )
     run.add_argument("--no-start", action="store_true", help="make it only")
     run.add_argument("command", nargs=REMAINDER, help="program and arguments; the image's own if left out")
 
@@ -69,6 +72,7 @@ def body(options: Options) -> dict[str, Any]:
         "id_map": [_id_map(text) for text in options["id_map"]],
         "time_offsets": {clock: _number(value) for clock, value in pairs(options["time_offset"]).items()},
         "security": _security(options), "init": options["init"], "start": not options["no_start"],
+        "keep_limits": not options["no_keep_limits"],
     }  # fmt: skip
     if options["restart"] is not None:
         found["restart"] = restart(options["restart"])

@@ -49,7 +49,6 @@ def check_changes(changes: Changes) -> None:
 
 
 def changed_spec(spec: ContainerSpec, changes: Changes) -> ContainerSpec:
-    """``keep_limits`` is no part of a description."""
-    fields = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None}
-    fields.pop("keep_limits", None)
-    return msgspec.structs.replace(spec, **fields)
+    return msgspec.structs.replace(
+        spec, **{name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None}
+    )

@@ -176,6 +176,23 @@ def check_mounts(spec: ContainerSpec) -> None:
             )
 
 
+def check_mount_words(spec: ContainerSpec) -> None:
+    """What its type has no use for would be ignored."""
+    for mount in spec.mounts:
+        if mount.type == "tmpfs" and mount.source:
+            raise InvalidInput(
+                f"The tmpfs on {mount.target} has no source: it begins empty.",
+                code="invalid_mount",
+                hint="Leave source out, or bind the directory.",
+            )
+        if mount.type != "tmpfs" and mount.size:
+            raise InvalidInput(
+                f"The {mount.type} on {mount.target} has no size of its own: it is as large as what it shows.",
+                code="invalid_mount",
+                hint="Leave size out; a tmpfs has one.",
+            )
+
+
 def check_security(spec: ContainerSpec) -> None:
     if spec.security.seccomp not in ("default", "off"):
         raise InvalidInput(f"{shown(spec.security.seccomp)} is not a seccomp profile.", hint="Profiles are default and off.")
@@ -326,7 +343,7 @@ def check_health(spec: ContainerSpec) -> None:
 
 CONTAINER_CHECKS: tuple[Callable[[ContainerSpec], None], ...] = (
     check_name, check_engine, check_image, check_command, check_env, check_cwd, check_user, check_hostname,
-    check_namespaces, check_time_offsets, check_mounts, check_security,
+    check_namespaces, check_time_offsets, check_mounts, check_mount_words, check_security,
     check_seccomp_profile, check_covered_paths, check_rlimits, check_oom_score, check_restart, check_stop,
     check_ports, check_names, check_id_map, check_health, check_group,
 )  # fmt: skip

@@ -120,6 +120,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespaces: Namespaces = Namespaces()
     time_offsets: dict[str, int] = {}  # seconds added to the clocks "monotonic" and "boottime" of its own time namespace
     limits: dict[str, LimitValue] = {}
+    keep_limits: bool = True  # those that its engine's record has no words for come back when it starts anew
     rlimits: dict[str, Rlimit] = {}  # by the names of getrlimit(2) in small letters, without RLIMIT_
     oom_score_adj: int = 0  # -1000 (never killed for memory) to 1000
     init: bool = False  # a small first process that forwards signals and reaps

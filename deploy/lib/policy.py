@@ -22,7 +22,7 @@ base = {base}
 count = {count}
 
 [allow]
-# Namespaces that a sandbox may share with the host.
+# Namespaces that a sandbox may share with the host. For "user" there is no_user_namespace; "mnt" is nobody's.
 host_namespaces = ["net", "pid", "ipc", "uts", "time", "cgroup"]
 # Directories of the host that may be bound into a sandbox, for example ["/srv/data"].
 bind_paths = []

@@ -1,8 +1,8 @@
 // What can change in a container's description while it lives: its name, its restart policy, its labels, what comes back.
 
 import { api } from "./api.js";
-import { pairs } from "./create/fields.js";
 import { askText, toast } from "./feedback.js";
+import { pairs } from "./lib/pairs.js";
 import { store } from "./store.js";
 
 export const RESTART_POLICIES = { no: "no", "on-failure": "on failure", "unless-stopped": "unless stopped", always: "always" };

@@ -2,24 +2,12 @@
 
 import "./elements/spark-line.js";
 import { ACTIONS, available, containerUrl } from "./actions.js";
+import { dotState, driftMark, ending, showDrift } from "./container_state.js";
 import { h, icon, setAttribute, setText } from "./dom.js";
 import { living, marksOf } from "./lib/container_facts.js";
 import * as format from "./lib/format.js";
 import { NAMESPACE_TYPES, isolationOf, isolationText } from "./lib/sharing.js";
 import { store } from "./store.js";
-
-
-export function dotState(container) {
-  return container.state === "exited" && container.exit_code ? "failed" : container.state;
-}
-
-export function ending(container, now = Date.now() / 1000) {
-  if (container.state === "created") return "not started yet";
-  if (container.state === "unknown") return container.reason || "its state is not known";
-  const code = container.exit_code == null ? "" : ` ${container.exit_code}`;
-  const told = container.reason?.startsWith(`exited${code}`) ? container.reason.slice(`exited${code}`.length) : container.reason ? ` · ${container.reason}` : "";
-  return `exited${code}${told}${container.finished_at ? ` · ${format.ago(container.finished_at, now)}` : ""}`;
-}
 
 function levelOf(used, limit) {
   if (used == null || !limit) return null;
@@ -39,20 +27,6 @@ export function track() {
       setAttribute(element, "data-level", levelOf(used, limit));
     },
   };
-}
-
-/** A small sign that somebody else has changed its limits; showDrift() says which. */
-export function driftMark(tag = "span") {
-  return h(tag, { class: "drift-mark", hidden: true, "data-testid": "drift" }, icon("sliders", "Limits changed outside"));
-}
-
-export function showDrift(mark, container) {
-  const names = Object.entries(container.limits ?? {}).filter(([, reading]) => reading.drift).map(([name]) => name);
-  mark.hidden = !names.length;
-  if (mark.hidden) return;
-  const text = `Limits changed outside: ${names.join(", ").replaceAll("_", " ")}`;
-  setAttribute(mark, "title", text);
-  setAttribute(mark.firstChild, "aria-label", text);
 }
 
 export class ContainerRow {

@@ -125,7 +125,7 @@ def test_a_shell_has_the_keys_the_size_and_the_exit_code_of_its_own(sit, box: st
 
 
 @pytest.mark.parametrize(("words", "code"), [(("true",), 0), (("sh", "-c", "echo 'two words' exit-code-; exit 3"), 3),
-                                             (("/no/such/program",), 127)])  # fmt: skip
+                                             (("--", "sh", "-c", "exit 5"), 5), (("/no/such/program",), 127)])  # fmt: skip
 def test_a_program_has_its_exit_code(sit, box: str, words: tuple[str, ...], code: int) -> None:  # type: ignore[no-untyped-def]
     screen = sit("terminal", box, *words)
     assert screen.ended() == code
@@ -149,6 +149,29 @@ def test_one_whose_sandbox_ends_is_no_success_and_a_signal_leaves_the_terminal_a
     assert second.ended() == 1
     panel.manage("sandbox", "kill", box)
     assert first.ended() == 1 and "It was cut off" in first.text
+
+
+@pytest.fixture
+def bare(panel: Panel) -> Iterator[str]:
+    """One without any shell."""
+    panel.manage("image", "import", "shell-less", "programs", "sleep", "stty")
+    panel.manage("sandbox", "run", "--image", "shell-less", "cli-bare", "sleep", "1000")
+    yield "cli-bare"
+    panel.manage("sandbox", "rm", "--force", "cli-bare")
+    panel.manage("image", "remove", "shell-less")
+
+
+def test_without_a_shell_inside_a_program_is_named_or_a_toolbox_opened(sit, bare: str) -> None:  # type: ignore[no-untyped-def]
+    screen = sit("terminal", bare, "--", "stty", "size")
+    assert screen.ended() == 0
+    assert "40 100\r\n" in screen.text and "How it ended is not known" in screen.text
+    for words, told in (((), "This sandbox has no shell."), (("--", "ls"), "ls is not in this image's PATH")):
+        screen = sit("terminal", bare, *words)
+        assert screen.ended() == 1
+        assert told in screen.text and "Traceback" not in screen.text
+    screen = sit("toolbox", bare)
+    screen.type("ls -d /target/usr/bin/stty /target/bin/stty; exit\n")
+    assert screen.ended() == 0 and "/stty\r\n" in screen.text
 
 
 def test_a_docker_container_is_sat_at_in_the_same_way(sit, dockerd: Dockerd) -> None:  # type: ignore[no-untyped-def]

@@ -256,3 +256,20 @@ def test_the_tabs_are_keys_and_addresses(page: Page, box: Json) -> None:
         expect(page.get_by_test_id(f"tab-{name}")).to_have_attribute("aria-selected", "true")
     page.go_back()
     expect(page.get_by_test_id("tab-network")).to_have_attribute("aria-selected", "true")
+
+
+def test_the_overview_is_there_in_the_first_frame_and_fetched_by_no_other_tab(page: Page, box: Json) -> None:
+    frame = "requestAnimationFrame(() => { globalThis.firstFrame = Boolean(document.querySelector('container-overview dl')); })"
+    page.add_init_script(frame)
+    page.goto(f"/containers/{box['id']}/")
+    page.wait_for_function("globalThis.firstFrame !== undefined")
+    assert page.evaluate("globalThis.firstFrame")
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(f"/containers/{box['id']}/terminal/")
+    expect(page.get_by_test_id("terminal-status")).to_have_text("connected")
+    assert any("/container-page." in url for url in fetched)
+    assert not any(name in url for url in fetched for name in ("/container-overview.", "/time-chart.", "/container_row."))
+    page.get_by_test_id("tab-overview").click()
+    expect(page.get_by_test_id("facts")).to_be_visible()
+    assert any("/container-overview." in url for url in fetched)

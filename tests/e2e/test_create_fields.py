@@ -213,6 +213,31 @@ def test_what_is_written_wrongly_is_said_and_nothing_is_made(form: Locator, api:
     assert api.get("containers/wrong").json()["limits"]["memory"]["kernel"] == 64 << 20
 
 
+def test_a_mount_asks_for_what_its_type_has(form: Locator, api: httpx.Client, panel: Panel) -> None:
+    fill(form, {"Name": "mounted"})
+    form.get_by_role("button", name="Add a mount").click()
+    line = form.get_by_test_id("create-mount-row")
+    kind, source, size, propagation = (
+        line.get_by_label(name, exact=True) for name in ("Type", "Source on the host", "Size of what is in memory", "Propagation")
+    )
+    kind.select_option("bind")
+    expect(size).to_be_hidden()
+    source.fill("/srv")
+    propagation.select_option("slave")
+    kind.select_option("tmpfs")
+    expect(source).to_be_hidden()
+    expect(propagation).to_be_hidden()
+    preview = form.get_by_role("region", name="The commands")
+    size.fill("4M")
+    expect(preview).to_contain_text("“” is not an absolute path")
+    line.get_by_label("Target inside").fill("/run")
+    expect(preview).to_contain_text("size=4194304")
+    form.get_by_role("button", name="Create and start").click()
+    expect(form).to_have_count(0)
+    (mount,) = described(panel, api.get("containers/mounted").json())["mounts"]
+    assert (mount["type"], mount["source"], mount["size"], mount["propagation"]) == ("tmpfs", "", 4 << 20, "private")
+
+
 FOLDED = ("More limits", "Files: read-only root, mounts", "Network: which, published ports, names",
           "Life: host name, directory, environment, restart, signals, clocks",
           "Security: user, capabilities, system calls, id map")  # fmt: skip

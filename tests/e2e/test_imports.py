@@ -7,6 +7,7 @@ import re
 import signal
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -88,6 +89,21 @@ def begin(page: Page, name: str, archive: Path) -> Locator:
     return form
 
 
+@dataclass(frozen=True)
+class Held:
+    """An upload that goes on by so many pieces as its gate lets pass. ``before``: the images that there were."""
+
+    gate: Gate
+    form: Locator
+    before: list[str]
+
+
+@pytest.fixture
+def large(page: Page, images: Path, tmp_path: Path) -> Held:
+    before, gate = sorted(os.listdir(images)), Gate(page)
+    return Held(gate, begin(page, "large", tar_of(tmp_path / "large.tar", LARGE)), before)
+
+
 def card_of(page: Page, name: str) -> Locator:
     return page.get_by_test_id("job").filter(has_text=f"import {name}")
 
@@ -100,11 +116,9 @@ def nothing_is_left(api: httpx.Client, panel: Panel, images: Path, before: list[
 
 
 def test_a_large_upload_is_seen_to_go_on_and_called_off_by_its_card(
-    page: Page, api: httpx.Client, panel: Panel, images: Path, tmp_path: Path
+    page: Page, api: httpx.Client, panel: Panel, images: Path, large: Held
 ) -> None:
-    before = sorted(os.listdir(images))
-    gate = Gate(page)
-    form = begin(page, "large", tar_of(tmp_path / "large.tar", LARGE))
+    gate, form = large.gate, large.form
     other = page.context.new_page()  # the form lies over the first page's own card
     other.goto("/images/")
     card = card_of(other, "large")
@@ -121,7 +135,7 @@ def test_a_large_upload_is_seen_to_go_on_and_called_off_by_its_card(
 
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_count(0)
-    nothing_is_left(api, panel, images, before)
+    nothing_is_left(api, panel, images, large.before)
     gate.open(1000)
     expect(form.get_by_role("alert")).to_contain_text("The job takes no more: It was cancelled.")
     form.get_by_role("button", name="Cancel").click()
@@ -130,18 +144,15 @@ def test_a_large_upload_is_seen_to_go_on_and_called_off_by_its_card(
 
 
 def test_an_upload_whose_form_is_closed_is_called_off(
-    page: Page, api: httpx.Client, panel: Panel, images: Path, tmp_path: Path
+    page: Page, api: httpx.Client, panel: Panel, images: Path, large: Held
 ) -> None:
-    before = sorted(os.listdir(images))
-    gate = Gate(page)
-    form = begin(page, "large", tar_of(tmp_path / "large.tar", LARGE))
-    gate.open(3)
+    large.gate.open(3)
     expect(card_of(page, "large").get_by_test_id("job-phase")).to_have_text(re.compile(r"^Unpacking, [1-9]"))
     page.keyboard.press("Escape")
-    expect(form).to_have_count(0)
-    gate.open(1)
+    expect(large.form).to_have_count(0)
+    large.gate.open(1)
     expect(card_of(page, "large")).to_have_count(0)
-    nothing_is_left(api, panel, images, before)
+    nothing_is_left(api, panel, images, large.before)
 
 
 def test_one_that_ends_well_is_in_the_list_with_its_size(page: Page, images: Path, tmp_path: Path) -> None:

@@ -272,6 +272,10 @@ def test_the_user_says_whether_what_docker_has_no_words_for_comes_back(
         keep.check()
         expect(page.get_by_text("kept has all its limits again whenever it starts.")).to_be_visible()
         assert restarted() == {disk: 1 << 20}
+        keep.focus()
+        assert api.patch(f"containers/{made['id']}", json={"keep_limits": False}).status_code == 200
+        expect(keep).not_to_be_checked()  # though changed elsewhere
+        expect(keep).to_be_focused()
         open_limits(page, box)
         expect(keep).to_be_hidden()
     finally:
@@ -314,6 +318,37 @@ def test_the_form_makes_a_sandbox_with_a_disk_limit_in_a_group(page: Page, api: 
     assert abs(made["limits"]["net_in"]["kernel"] / (1 << 20) - 1) < 0.01
     page.goto(f"/containers/{made['id']}/")
     expect(page.get_by_test_id("container-group")).to_have_text(team)
+
+
+def test_the_form_asks_what_comes_back_where_docker_has_no_words_for_it(page: Page, api: httpx.Client) -> None:
+    page.goto("/containers/")
+    page.get_by_test_id("new-sandbox").click()
+    page.get_by_text("More limits").click()
+    keep = page.get_by_label("All limits come back after a restart")
+    rate = page.get_by_test_id("create-limit-net_in-number")
+    rate.fill("1M")
+    rate.press("Enter")
+    expect(keep).to_be_hidden()  # a sandbox's are in its description
+    page.get_by_test_id("create-engine").select_option("docker")
+    expect(keep).to_be_visible()
+    expect(keep).to_be_checked()
+    rate.fill("")
+    rate.press("Enter")
+    expect(keep).to_be_hidden()
+    rate.fill("1M")
+    rate.press("Enter")
+    keep.uncheck()
+    page.get_by_test_id("create-name").fill("forgetful")
+    page.get_by_test_id("create-command").fill("sleep 1000")
+    page.get_by_test_id("create-sandbox").click()
+    expect(page.get_by_test_id("create-dialog")).to_have_count(0, timeout=30_000)
+    made = api.get("containers/forgetful").json()
+    try:
+        assert not made["keep_limits"] and made["limits"]["net_in"]["requested"] == 1 << 20
+        page.goto(f"/containers/{made['id']}/limits/")
+        expect(page.get_by_test_id("keep-limits")).not_to_be_checked()
+    finally:
+        assert api.delete(f"containers/{made['id']}?force=1").status_code == 204
 
 
 def test_a_group_is_made_limited_and_removed(page: Page, api: httpx.Client, team: str) -> None:

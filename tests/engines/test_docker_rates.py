@@ -16,6 +16,7 @@ from containers_app.engines.docker import DockerEngine
 from containers_app.engines.docker_rates import DockerRates, Values, remove_rates
 from containers_app.errors import KernelRefused, Unsupported
 from containers_app.kernel import cgroups, peers, shaping
+from containers_app.spec import Changes
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 from tests.engines.test_raw_network import RATE, SINK, SOURCE, holds, measured
@@ -94,6 +95,21 @@ async def test_it_is_kept_over_restarts_of_container_and_panel(daemon: Dockerd, 
     again = await opened(daemon, data)
     assert kernel(again) == (RATE, None)
     await closed(again)
+
+
+async def test_what_is_made_not_to_keep_its_limits_has_them_in_its_first_run_only(docker: DockerEngine) -> None:
+    asked = docker_spec("web", limits={"net_in": RATE, "pids": 40}, keep_limits=False, start=False)
+    made = await docker.create(asked, "ann")
+    assert not made.keep_limits and docker.read_limits("web")["net_in"].requested == RATE
+    await docker.start("web")
+    assert kernel(docker) == (RATE, None)
+    await docker.update_limits("web", {"net_out": RATE})
+    await docker.restart("web", 0)
+    assert kernel(docker) == (None, None) and docker.read_limits("web")["pids"].kernel == 40
+    await docker.update("web", Changes(keep_limits=True))
+    await docker.update_limits("web", {"net_in": RATE})
+    await docker.restart("web", 0)
+    assert docker.get("web").keep_limits and kernel(docker) == (RATE, None)
 
 
 async def test_looks_at_the_same_time_all_see_what_the_first_has_set(docker: DockerEngine) -> None:

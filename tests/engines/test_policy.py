@@ -99,6 +99,13 @@ def test_a_mistake_in_the_file_is_refused_whole(write, text):
     assert caught.value.code == "invalid_policy"
 
 
+@pytest.mark.parametrize(("kind", "instead"), [("user", "no_user_namespace = true"), ("mnt", "host_image = true")])
+def test_a_namespace_that_is_lent_by_another_setting_is_refused_with_its_name(write, kind, instead):
+    with pytest.raises(InvalidInput, match=instead) as caught:
+        load(write(f"[allow]\nhost_namespaces = ['net', '{kind}']"))
+    assert caught.value.code == "invalid_policy" and f"leave {kind} out" in caught.value.message
+
+
 FORBIDDEN = [
     (ContainerSpec(name="a", namespaces=Namespaces(user="host")), Policy(), "user namespace"),
     (ContainerSpec(name="a", namespaces=Namespaces(net="host")), Policy(allow=Allow(host_namespaces=())), "net namespace"),

@@ -25,7 +25,7 @@ PAIRS = [
 
 @pytest.fixture
 async def lax(home: Home) -> AsyncIterator[RawEngine]:
-    engine = home.engine(Allow(no_user_namespace=True, host_namespaces=NAMESPACE_TYPES, host_image=True))
+    engine = home.engine(Allow(no_user_namespace=True, host_image=True))
     await engine.open(home.changes.append)
     await engine.create(spec("one", command=["sleep", "1000"], namespaces={"net": "none"}), "")
     yield engine

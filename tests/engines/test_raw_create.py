@@ -102,6 +102,7 @@ async def test_a_name_in_use_is_refused(raw: RawEngine) -> None:
         ({"namespaces": {"net": "host"}, "limits": {"net_out": "1M"}}, errors.InvalidInput),
         ({"namespaces": {"net": "container:other"}, "limits": {"net_in": "1M"}}, errors.InvalidInput),
         ({"mounts": [{"type": "tmpfs", "target": "/x", "read_only": True}]}, errors.InvalidInput),
+        ({"keep_limits": False}, errors.Unsupported),
         ({"image": "host"}, errors.PolicyRefused),
         ({"health": {"test": ["true"]}}, errors.Unsupported),
         ({"security": {"capabilities": ["CAP_SYS_ADMIN"]}}, errors.PolicyRefused),
@@ -119,7 +120,7 @@ async def test_what_cannot_be_is_refused_and_leaves_nothing(
 
 async def test_the_hosts_mount_namespace_is_nobodys_whatever_the_policy_and_the_hint_is_one_that_helps(home: Home) -> None:
     """Nor by the name of something that stands in it."""
-    engine = home.engine(Allow(host_namespaces=NAMESPACE_TYPES, host_image=True))
+    engine = home.engine(Allow(host_image=True))
     engine._joiner._resolve = lambda _: os.getpid()
     async with in_use(engine, home):
         for mode in ("host", "container:other"):

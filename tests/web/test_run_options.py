@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 import pytest
 from django.core.management import CommandError
 
+from containers_app.errors import InvalidInput
 from containers_app.management.following import since
 from containers_app.management.run_options import add_run_options, body, mount, port, restart
 from containers_app.management.service_command import limit_changes
@@ -28,8 +29,8 @@ def test_every_option_lands_in_its_field():
         "--rlimit", "nofile=10:20", "--id-map", "0:100000:65536", "--time-offset", "monotonic=60", "--capability", "net_raw",
         "--mask", "/etc/secret", "--read-only-path", "/srv", "--cwd", "/tmp", "--user", "5:6", "--hostname", "inside",
         "--stop-signal", "INT", "--network", "lab", "--group", "team", "--init", "--restart", "on-failure:5",
-        "--stop-timeout", "2.5", "--oom-score-adj", "7", "--seccomp", "default", "--read-only", "--no-start", "web-1", "sh", "-c",
-        "true",
+        "--stop-timeout", "2.5", "--oom-score-adj", "7", "--seccomp", "default", "--read-only", "--no-keep-limits", "--no-start",
+        "web-1", "sh", "-c", "true",
     )  # fmt: skip
     assert (made.image, made.limits, made.env, made.labels) == ("tools", {"memory": 64 << 20}, {"A": "b=c"}, {"tier": "front"})
     assert (made.ports, made.dns, made.extra_hosts) == ((Port(80, 8080),), ("10.0.0.1",), {"db": "10.0.0.2"})
@@ -40,6 +41,7 @@ def test_every_option_lands_in_its_field():
     assert (made.cwd, made.user, made.hostname, made.stop_signal) == ("/tmp", "5:6", "inside", "INT")
     assert (made.network, made.group, made.init, made.restart) == ("lab", "team", True, Restart("on-failure", 5))
     assert (made.stop_timeout, made.oom_score_adj, made.start, made.command) == (2.5, 7, False, ("sh", "-c", "true"))
+    assert not made.keep_limits
 
 
 def test_no_capability_is_none_at_all():
@@ -71,6 +73,16 @@ def test_a_mount_is_words_with_commas_between():
     assert mount("type=bind,source=/srv,target=/data,read_only") == {
         "type": "bind", "source": "/srv", "target": "/data", "read_only": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [("type=bind,source=/srv,target=/data,size=4M", "Leave size out"), ("type=tmpfs,source=/srv,target=/x", "Leave source out")],
+)
+def test_a_word_that_its_type_of_mount_has_not_is_refused(words, hint):
+    with pytest.raises(InvalidInput) as refused:
+        spec("--mount", words, "web-1")
+    assert hint in refused.value.hint
 
 
 def test_limits_of_one_disk_have_a_dot():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from argparse import REMAINDER
 from typing import Any
 
@@ -65,8 +64,8 @@ class Command(ServiceCommand):
         execute.add_argument("--namespace", action="append", default=[], metavar="TYPE", help="join only these, as nsenter does")
         execute.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
         execute.add_argument("command", nargs=REMAINDER)
-        inside = on_one("terminal", "sit at a program inside, the best shell if left out; its exit code becomes ours")
-        inside.add_argument("command", nargs=REMAINDER)
+        inside = on_one("terminal", "sit at a program inside; its exit code becomes ours, where a /bin/sh inside can tell it")
+        inside.add_argument("command", nargs=REMAINDER, help="after --; the best shell there is if left out")
         on_one("toolbox", "sit at a shell with its own files beside it, in its namespaces").add_argument(
             "--image", default="busybox", help="where the tools come from"
         )
@@ -134,8 +133,11 @@ class Command(ServiceCommand):
         if options["action"] == "toolbox":
             await terminal.sit_at(visitor, await terminal_services.open_toolbox(visitor, container, options["image"], *place))
             return 0
-        argv, tell = tuple(options["command"]), f"exit-code-{secrets.token_hex(8)}:"
-        code = await terminal.sit_at(visitor, await terminal_services.open_terminal(visitor, container, argv, *place, tell), tell)
+        key, tell = await terminal_services.open_telling_terminal(visitor, container, tuple(options["command"]), *place)
+        code = await terminal.sit_at(visitor, key, tell)
+        if not tell:
+            self.stderr.write("How it ended is not known: inside is no /bin/sh that could tell.")
+            return 0
         if code is None:
             raise CommandError("It was cut off: the program did not end by itself.")
         return code

@@ -25,13 +25,8 @@ export function number(text) {
   return text.trim() && Number.isNaN(value) ? text.trim() : value;
 }
 
-/** "NAME=value" lines → [[name, value], …] */
-export function pairs(text) {
-  return text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => (line.includes("=") ? [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)] : [line, ""]));
-}
-
-/** columns: [{name, label, make(): control}]. rows.values() → [{name: text or checked}] of lines in which something is written; rows.show([…]) fills them in. */
-export function rowList({ title, add, columns, touched, testid }) {
+/** columns: [{name, label, make(): control}]; fit(row), when a row is new or changed. rows.values() → [{name: text or checked}] of lines in which something is written; rows.show([…]) fills them in. */
+export function rowList({ title, add, columns, touched, testid, fit = () => {} }) {
   const list = h("div", { class: "row-list" });
   function append(values = {}) {
     const controls = columns.map(({ name, label, make }) => {
@@ -43,13 +38,15 @@ export function rowList({ title, add, columns, touched, testid }) {
       return control.type === "checkbox" ? h("label", { class: "row small" }, control, label) : control;
     });
     const row = h("div", { class: "row wrap", "data-testid": `${testid}-row` }, controls, h("button", { type: "button", class: "tiny square bare", "aria-label": `Remove this line of ${title}`, on: { click: () => { row.remove(); touched(); } } }, icon("close")));
+    row.addEventListener("change", () => fit(row));
+    fit(row);
     list.append(row);
     return row;
   }
   const button = h("button", { type: "button", class: "tiny", "data-testid": `${testid}-add`, on: { click: () => { append().querySelector("input, select").focus(); touched(); } } }, icon("plus"), add);
   return {
     element: h("div", { class: "field wide", role: "group", "aria-label": title }, h("span", { class: "label" }, title), list, h("div", null, button)),
-    values: () => [...list.children].filter((row) => [...row.querySelectorAll("input[data-column]:not([type=checkbox])")].some((control) => control.value.trim())).map((row) => Object.fromEntries([...row.querySelectorAll("[data-column]")].map((control) => [control.dataset.column, control.type === "checkbox" ? control.checked : control.value.trim()]))),
+    values: () => [...list.children].filter((row) => [...row.querySelectorAll("input[data-column]:not([type=checkbox], [hidden])")].some((control) => control.value.trim())).map((row) => Object.fromEntries([...row.querySelectorAll("[data-column]")].map((control) => [control.dataset.column, control.type === "checkbox" ? control.checked : control.value.trim()]))),
     show: (rows) => { list.replaceChildren(); for (const row of rows) append(row); },
   };
 }

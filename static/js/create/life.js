@@ -2,7 +2,8 @@
 
 import { h } from "../dom.js";
 import { joinCommand, splitCommand } from "../lib/argv.js";
-import { check, field, input, number, pairs, rowList, select } from "./fields.js";
+import { pairs } from "../lib/pairs.js";
+import { check, field, input, number, rowList, select } from "./fields.js";
 
 const RESOURCES = ["nofile", "nproc", "core", "stack", "memlock", "fsize", "cpu", "as", "data", "locks", "msgqueue", "nice", "rss", "rtprio", "rttime", "sigpending"];
 const DAY = 86400;

@@ -4,11 +4,18 @@ import { api } from "../api.js";
 import { h } from "../dom.js";
 import { check, input, rowList, select } from "./fields.js";
 
+const USES = { source: ["bind", "volume"], size: ["tmpfs"], propagation: ["bind"] }; // field → the types of mount that have it
+
+function hideUseless(row) {
+  const control = (name) => row.querySelector(`[data-column=${name}]`);
+  for (const [name, types] of Object.entries(USES)) control(name).hidden = !types.includes(control("type").value);
+}
+
 export class StorageFields {
   constructor(touched) {
     this.readOnly = check("read_only_root", "Read-only root file system");
     this.mounts = rowList({
-      title: "Mounts", add: "Add a mount", touched, testid: "create-mount",
+      title: "Mounts", add: "Add a mount", touched, testid: "create-mount", fit: hideUseless,
       columns: [
         { name: "type", label: "Type", make: () => select("type", [["tmpfs", "in memory (tmpfs)"], ["bind", "host directory"], ...(this.engine === "raw" ? [] : [["volume", "volume"]])]) },
         { name: "source", label: "Source on the host", make: () => input("source", "/srv/data, or a volume's name", { list: "create-volumes" }) },
@@ -39,8 +46,9 @@ export class StorageFields {
 
   read(body) {
     if (this.readOnly.box.checked) body.security = { ...body.security, read_only_root: true };
+    const used = (type, fields) => Object.fromEntries(Object.entries(fields).filter(([name]) => USES[name].includes(type)));
     const mounts = this.mounts.values().map(({ type, source, target, size, propagation, read_only }) => ({
-      type, target, ...(type === "tmpfs" ? (size ? { size } : {}) : { source }), ...(propagation === "private" ? {} : { propagation }), ...(read_only ? { read_only } : {}),
+      type, target, ...used(type, { source, ...(size ? { size } : {}), ...(propagation === "private" ? {} : { propagation }) }), ...(read_only ? { read_only } : {}),
     }));
     if (mounts.length) body.mounts = mounts;
   }

@@ -1,16 +1,16 @@
 // One container: its state and actions above, tabs below. A tab changes the address, not the page.
 
-import "./container-overview.js";
 import { ACTIONS, available, containerUrl, perform } from "../actions.js";
 import { openMenu } from "../action_menu.js";
 import { rename } from "../changes.js";
-import { dotState, driftMark, ending, showDrift } from "../container_row.js";
+import { dotState, driftMark, ending, showDrift } from "../container_state.js";
 import { emptyState, errorState, h, icon, pageData, setAttribute, setText } from "../dom.js";
 import { living } from "../lib/container_facts.js";
 import { listen, store } from "../store.js";
 import { TABS } from "../tabs.js";
 
 const LOADERS = {
+  "container-overview": () => import("./container-overview.js"),
   "limits-panel": () => import("./limits-panel.js"),
   "terminal-view": () => import("./terminal-view.js"),
 };
@@ -120,7 +120,7 @@ class ContainerPage extends HTMLElement {
     let { open } = TABS[name];
     const context = { id: this.id_, name: this.container?.name ?? this.data.container.name, limits_table: this.data.limits_table ?? [], toolbox: name === "toolbox" };
     try {
-      await LOADERS[element]?.();
+      if (element && !customElements.get(element)) await LOADERS[element]();
       if (load) ({ open } = await load());
     } catch {
       if (turn === this.#opened) this.panel.replaceChildren(errorState({ message: "This tab's code could not be fetched.", hint: "Load the page again." }));

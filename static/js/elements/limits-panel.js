@@ -18,6 +18,7 @@ class LimitsPanel extends HTMLElement {
   #abort = new AbortController();
   #events = null;
   #tidy = null;
+  #kept; // as it was drawn last
 
   async open({ id, limits_table: table }) {
     this.path = `/containers/${encodeURIComponent(id)}/limits`;
@@ -88,7 +89,8 @@ class LimitsPanel extends HTMLElement {
     this.list.take(container.limits ?? this.list.readings);
     setAttribute(this.freeze, "aria-checked", String(container.state === "paused"));
     this.keepLabel.hidden = container.engine === "raw"; // a sandbox's are in its description
-    if (document.activeElement !== this.keep) this.keep.checked = container.keep_limits;
+    const kept = container.keep_limits;
+    if (kept !== this.#kept) this.keep.checked = this.#kept = kept; // else it may be what was just chosen, on its way
     this.keep.disabled = container.stale;
     this.freeze.disabled = !this.list.standing;
     const { group = "" } = container;

@@ -3,7 +3,8 @@
 import "./spark-line.js";
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
-import { dotState, ending, track } from "../container_row.js";
+import { track } from "../container_row.js";
+import { dotState, ending } from "../container_state.js";
 import { emptyState, h, icon, pageData, setText } from "../dom.js";
 import { living } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
