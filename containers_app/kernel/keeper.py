@@ -327,8 +327,9 @@ def main(argv: list[str]) -> int:
     os.setgroups([])  # whoever started us may have had some; what we fork has none to drop, whatever user namespace it is in
     # Nor may anybody look into what we fork while it stands in a sandbox's namespaces (CVE-2019-5736): exec ends it.
     sc.prctl(sc.PR_SET_DUMPABLE, 0)
-    with open(f"{run}/keeper.pid", "w") as file:
+    with open(f"{run}/.keeper.pid.new", "w") as file:
         file.write(f"{os.getpid()}\n")
+    os.rename(file.name, f"{run}/keeper.pid")
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import msgspec
@@ -133,9 +134,13 @@ class Reporter:
             self.say(Progress(phase, done, total))
 
     def say(self, report: Report) -> None:
+        """SystemExit when nobody listens any more: the worker has died, and so do we."""
         data = _encode(report) + b"\n"
-        while data:
-            data = data[os.write(1, data) :]
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except BrokenPipeError:
+            sys.exit(1)
 
 
 class Budget:
