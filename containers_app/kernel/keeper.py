@@ -197,7 +197,10 @@ class Keeper:
 
     @staticmethod
     def _carry_out(launch: Launch, steps: tuple[Operation, ...], word: bytes) -> bool:
-        """Then tell the child by ``word``, with the mounts that the steps made."""
+        """Then tell the child by ``word``, with the mounts that the steps made.
+
+        What they have used up goes along: who closes a mount's last descriptor waits for all processors (RCU), and we don't.
+        """
         stage = Stage(pid=launch.pid)
         try:
             for step in steps:
@@ -209,9 +212,9 @@ class Keeper:
                     return False  # the end of file on the status socket does the rest
             if steps:
                 with contextlib.suppress(OSError):  # a child that died meanwhile is told by its end of file
-                    socket.send_fds(launch.status, [word], stage.mounts)
+                    socket.send_fds(launch.status, [word], stage.mounts + stage.spent)
         finally:
-            for mount in stage.mounts:
+            for mount in stage.mounts + stage.spent:
                 os.close(mount)
         return True
 

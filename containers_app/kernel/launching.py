@@ -19,6 +19,7 @@ from .identity import receive_fds
 from .operation import Operation, Stage
 
 MAX_FDS = 16
+MAX_MOUNTS = 253  # that the keeper sends along; more go into no message (SCM_MAX_FD, unix(7))
 MAX_REST = 1 << 17  # bytes; no more than a socket takes at once
 CLONE_PARENT = 0x8000
 
@@ -109,7 +110,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
         def wait_for(word: bytes) -> list[int]:
             """The keeper says "link" and "root" in the order in which it gets there."""
             while word not in heard:
-                told, fds = receive_fds(status, 16, MAX_FDS)
+                told, fds = receive_fds(status, 16, MAX_MOUNTS)
                 if not told:
                     os._exit(125)  # the keeper is gone
                 heard[told] = fds
@@ -118,7 +119,13 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
         if plan.parent:
             wait_for(b"go")
 
+        def let_go() -> None:
+            """Of mounts that came along and have no place here, while nobody waits for us."""
+            while stage.mounts:
+                os.close(stage.mounts.pop())
+
         def await_link() -> None:
+            let_go()
             if plan.link:
                 wait_for(b"link")
 
@@ -141,6 +148,7 @@ def run_child(plan: plans.Plan, status: socket.socket, stage: Stage) -> NoReturn
         for step in plan.child:
             step_name = type(step).__name__
             step.execute(stage)
+        let_go()
         for step in _rest(plan, stage):
             step_name = type(step).__name__
             step.execute(stage)

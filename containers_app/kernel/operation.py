@@ -18,6 +18,7 @@ class Stage:
     fds: tuple[int, ...] = ()  # what the worker sent along with the plan
     tasks: tuple[int, ...] = ()  # child's side: the tasks files of its v1 cgroups, opened by the keeper
     mounts: list[int] = field(default_factory=list)  # detached mounts; made by the parent, attached by the child
+    spent: list[int] = field(default_factory=list)  # parent's side: mounts of use no more, which the child is to let go of
     views: dict[str, int] = field(default_factory=dict)  # detached mounts that the helper made, by namespace type
     root: int = -1  # child's side: the new root, as an O_PATH descriptor
     settings: int = -1  # child's side: /proc/sys/net/ipv6/conf, kept from before the root was changed

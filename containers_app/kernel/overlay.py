@@ -34,16 +34,14 @@ class PrepareOverlay(Operation):
 
     def execute(self, stage: Stage) -> None:
         tree = sc.open_tree(sc.AT_FDCWD, self.image, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
-        try:
-            if self.mapped:
-                namespace = os.open(f"/proc/{stage.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_IDMAP | sc.MOUNT_ATTR_RDONLY, userns_fd=namespace)
-                finally:
-                    os.close(namespace)
-            stage.mounts.append(self._over_descriptor(tree) if OVERLAY_TAKES_DESCRIPTORS else self._over_seat(tree))
-        finally:
-            os.close(tree)
+        stage.spent.append(tree)
+        if self.mapped:
+            namespace = os.open(f"/proc/{stage.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_IDMAP | sc.MOUNT_ATTR_RDONLY, userns_fd=namespace)
+            finally:
+                os.close(namespace)
+        stage.mounts.append(self._over_descriptor(tree) if OVERLAY_TAKES_DESCRIPTORS else self._over_seat(tree))
 
     def _over_descriptor(self, tree: int) -> int:
         context = sc.fsopen("overlay")

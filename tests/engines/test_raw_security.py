@@ -151,3 +151,14 @@ async def test_a_read_only_root_has_the_mounts_that_were_asked_for_where_the_ima
     told = await raw.execute(box.id, ("sh", "-c", "touch /scratch/deep/x && echo there; touch /scratch/x; touch /x"), 10)
     assert told.stdout == "there\n" and told.stderr.count("Read-only file system") == 2
     assert any("remount,bind,ro" in line for line in raw.commands(box.id))
+
+
+async def test_as_many_directories_as_may_be_asked_for_are_bound(home: Home, tmp_path: Path) -> None:
+    """64 of them: far more than a launch has other descriptors."""
+    tmp_path.chmod(0o755)
+    mounts = [{"type": "bind", "source": str(tmp_path), "target": f"/many/{number}"} for number in range(64)]
+    async with in_use(home.engine(Allow(bind_paths=(str(tmp_path),))), home) as engine:
+        box = await engine.create(spec(mounts=mounts), "")
+        (tmp_path / "here").write_text("")
+        found = await engine.execute(box.id, ("sh", "-c", "ls -d /many/*/here | wc -l"), 10)
+        assert found.stdout.strip() == "64"
