@@ -28,6 +28,7 @@ from ..kernel import procfs
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.images import Image
+from ..kernel.network import link_index
 from ..kernel.operation import Operation
 from ..kernel.plan import encode_steps
 from ..spec import ContainerSpec
@@ -149,7 +150,8 @@ class Spares:
         record = self._maker.new_record(shape, "", self._taken(), self._runner.wire.networks)
         if record.attachment is not None:  # so that a link tells whose it is
             link = f"{record.attachment.bridge}-{record.id[:6]}"
-            record.attachment = dataclasses.replace(record.attachment, link=link)
+            if link_index(link) is None:
+                record.attachment = dataclasses.replace(record.attachment, link=link)
         record.run = Run(secrets.token_hex(8), procfs.boot_id())
         home = self._store.spare_home(record.id)
         os.mkdir(home, 0o700)

@@ -90,7 +90,7 @@ class Network:
 
     def _place(self, number: int) -> Attachment:
         six = (str(self.subnet6[number]), self.subnet6.prefixlen, self.gateway6) if self.subnet6 is not None else ("", 0, "")
-        link = f"{self.bridge[:TAGGED]}-{secrets.token_hex(3)}"
+        link = free_link(self.bridge)
         mac = mac_address(self.subnet, number)
         return Attachment(
             str(self.subnet[number]), self.subnet.prefixlen, self.gateway, mac, link, self.bridge, *six, self.isolated
@@ -100,6 +100,13 @@ class Network:
 def mac_address(subnet: IPv4Network, number: int) -> str:
     """Local (bit 1 of the first byte), and the same for an address each time: nobody's ARP entry goes stale."""
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x74, *subnet[number].packed))
+
+
+def free_link(bridge: str) -> str:
+    """A name that no link of this host has. There is room for 24 bits of chance: among a thousand two would be alike at times."""
+    while link_index(link := f"{bridge[:TAGGED]}-{secrets.token_hex(3)}") is not None:
+        pass
+    return link
 
 
 def link_index(link: str) -> int | None:

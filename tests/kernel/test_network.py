@@ -353,3 +353,10 @@ def test_a_subnet_avoids_every_address_and_route(host):
     assert {IPv4Network("10.128.0.0/9"), IPv4Network("10.0.0.0/10"), IPv4Network("10.64.0.0/11")} <= taken
     for tag in ("0000aa", "0000bb", "abcdef"):
         assert subnets.choose_subnet(tag, taken).subnet_of(IPv4Network("10.96.0.0/11"))
+
+
+def test_a_link_gets_a_name_that_none_on_this_host_has(host, tag, monkeypatch):
+    assert run("ip", "link", "add", f"tr{tag}-aaaaaa", "type", "veth", "peer", "name", "other").returncode == 0
+    chance = iter(["aaaaaa", "bbbbbb"])
+    monkeypatch.setattr(secrets, "token_hex", lambda _: next(chance))
+    assert network.free_link(f"tr{tag}") == f"tr{tag}-bbbbbb"
