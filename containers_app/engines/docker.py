@@ -111,10 +111,10 @@ class DockerEngine:
         container_id = str(created["Id"])
         await self._list.look(container_id)
         only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ON_CREATION}
-        if (only_here or not spec.keep_limits) and container_id in self._list.seen:
+        more_than_recorded = bool(only_here) or not spec.keep_limits
+        if more_than_recorded and container_id in self._list.seen:
             signature = docker_limits.signature(self._list.seen[container_id].host)
             self._list.kept.put(container_id, Kept(signature, dict(only_here), lasting=spec.keep_limits))
-            await self._list.look(container_id)
         if spec.start:
             try:
                 await self._client.call(lambda sdk: sdk.start(container_id), SLOW_SECONDS)
@@ -122,6 +122,7 @@ class DockerEngine:
                 await self._client.call(lambda sdk: sdk.remove_container(container_id, force=True, v=True), SLOW_SECONDS)
                 self._list.forget(container_id)
                 raise
+        if spec.start or more_than_recorded:
             await self._list.look(container_id)
         return self.get(container_id)
 
