@@ -149,7 +149,9 @@ def in_the_kernel(api: httpx.Client, box: Json, port: int, first_id: int) -> Non
         answer = api.post("containers/filled/exec", json={"argv": ["sh", "-c", command]}).json()
         return str(answer["stdout"] + answer["stderr"])
 
-    program = int((proc / f"task/{box['pid']}/children").read_text().split()[0])  # the init's
+    children = proc / f"task/{box['pid']}/children"
+    wait_until(children.read_text, 10)  # "running" is the init's; its child comes after it
+    program = int(children.read_text().split()[0])
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{program}/status").read_text().splitlines() if ":\t" in line)
     assert status["Uid"].split()[0] == str(first_id + 5) and status["Gid"].split()[0] == str(first_id + 6)
     assert status["NoNewPrivs"] == "1" and int(status["Seccomp_filters"]) == 2
