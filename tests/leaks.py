@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from containers_app.kernel import nftables
+
 _BRIDGE = re.compile(r"tr[0-9a-f]{6}")
 _NFT, _IPTABLES = (
     shutil.which("nft") or "/usr/sbin/nft",
     shutil.which("iptables") or "/usr/sbin/iptables",
 )  # a test may change PATH
 PATIENCE = 20.0  # seconds for what is already dying: cgroups and links go a moment after their last process
+_known_tables: dict[int, list[str]] = {}  # the firewall's generation → what it holds of ours
 
 
 @dataclass
@@ -156,7 +159,16 @@ def _links() -> Iterator[str]:
             yield f"link {name}"
 
 
-def _tables() -> Iterator[str]:
+def _tables() -> list[str]:
+    """Two programs are asked only when somebody has changed something: each test asks twice."""
+    number = -1 if _text("/proc/net/ip_tables_names").strip() else nftables.generation()  # the older iptables counts for itself
+    if number < 0 or number not in _known_tables:
+        _known_tables.clear()
+        _known_tables[number] = list(_read_tables())
+    return _known_tables[number]
+
+
+def _read_tables() -> Iterator[str]:
     for line in _output(_NFT, "list", "tables"):
         if "terrarium" in line:
             yield line.strip()
