@@ -262,7 +262,7 @@ def _root_steps(spec: ContainerSpec, place: Place) -> list[Operation]:
     if "cgroup" in viewed:
         steps.append(joining.AttachView("cgroup"))
     elif place.cgroup2 and "cgroup" in created:
-        steps.append(rootfs.MountCgroup())
+        steps.append(rootfs.MountCgroup(place.cgroup2))
     steps.append(rootfs.MountDev("ipc" in created))
     if "ipc" in viewed:
         steps.append(joining.AttachView("ipc"))

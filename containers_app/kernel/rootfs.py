@@ -68,7 +68,7 @@ def new_mount(kind: str, attributes: int, **options: str) -> int:
 
 
 def part_of(mount: int, name: str, attributes: int) -> int:
-    """A detached mount of a directory of an attached one, with these attributes."""
+    """A detached mount of a directory below an attached one (or AT_FDCWD), with these attributes."""
     part = sc.open_tree(mount, name, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
     sc.mount_setattr(part, set_=attributes)
     return part
@@ -181,16 +181,21 @@ class MountSys(Operation):
 
 @dataclass(frozen=True, slots=True)
 class MountCgroup(Operation):
-    """The sandbox's own cgroup (v2), read-only, as the root of what it sees (CVE-2022-0492)."""
+    """The sandbox's own cgroup (v2), read-only, as the root of what it sees (CVE-2022-0492).
+
+    A part of the host's mount: a new one is another file system, and the same to see in a cgroup namespace of one's own.
+    """
+
+    group: str
 
     def make_ready(self, stage: Stage) -> None:
-        stage.made["cgroup"] = [new_mount("cgroup2", _SAFE | sc.MOUNT_ATTR_RDONLY, source="cgroup")]
+        stage.made["cgroup"] = [part_of(sc.AT_FDCWD, self.group, _SAFE | sc.MOUNT_ATTR_RDONLY)]
 
     def execute(self, stage: Stage) -> None:
         attach(stage.made["cgroup"].pop(), stage, "/sys/fs/cgroup", make="")
 
     def describe(self) -> list[str]:
-        return ["mount -t cgroup2 -o ro,nosuid,nodev,noexec cgroup $ROOT/sys/fs/cgroup"]
+        return [f"mount --bind -o ro,nosuid,nodev,noexec {self.group} $ROOT/sys/fs/cgroup"]
 
 
 @dataclass(frozen=True, slots=True)

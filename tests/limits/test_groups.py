@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_the_budget_is_one_for_all_and_changes_live(api, team):
         api.post(f"containers/{box['id']}/exec", json={"argv": ["sh", "-c", bomb], "timeout": 30})
     assert api.get("groups/team").json()["usage"]["pids"] <= 12
     assert api.patch("groups/team/limits", json={"pids": None}).json()["pids"]["kernel"] is None
+
+
+def test_the_group_counts_what_members_of_both_engines_use(api, team, dockerd: Dockerd):
+    burnt = 'while [ "$(cut -d" " -f14 /proc/$$/stat)" -lt 20 ]; do i=0; while [ $((i+=1)) -lt 9999 ]; do :; done; done'  # 0.2 s
+    used = [api.get("groups/team").json()["usage"]["cpu"]]
+    for box in (join(api, "one"), join(api, "two", engine="docker")):
+        ran = api.post(f"containers/{box['id']}/exec", json={"argv": ["sh", "-c", burnt], "timeout": 60})
+        assert ran.json()["exit_code"] == 0, ran.text
+        used.append(api.get("groups/team").json()["usage"]["cpu"])
+    assert all(later - earlier >= 0.19 for earlier, later in itertools.pairwise(used)), used
 
 
 def test_a_group_with_members_stays(api, team):

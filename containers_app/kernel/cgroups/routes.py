@@ -1,6 +1,7 @@
 """Where groups are: which hierarchy each controller is mounted in, and the directories of a group there.
 
-Ours are not made in v1's "devices", where we write nothing, nor in its "freezer" where v2 can freeze; others' are found there.
+Ours are not made in v1's "devices", where we write nothing, nor in its "freezer" and "cpuacct" where v2 freezes and counts CPU
+time; others' are found there.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Routes:
             )
             for mount in self._routes.values()
         }
-        needless = {"devices"} | ({"freezer"} if "" in self._routes else set())
+        needless = {"devices"} | ({"freezer", "cpuacct"} if "" in self._routes else set())
         needed = {mount.directory for controller, mount in self._routes.items() if controller not in needless}
         # Where our groups are made. Each hierarchy costs a start 0.15 ms and a sandbox 12 KiB.
         self._ours = {directory: self._hierarchies[directory] for directory in self._hierarchies if directory in needed}
