@@ -106,10 +106,10 @@ class DockerEngine:
             body = docker_spec.create_body(spec, owner, self._list.cpus, self._resolve)
         self._check_limits(dict(spec.limits), body["HostConfig"])
         body["HostConfig"] |= self._list.groups.parent(spec.group)
-        self._list.groups.ensure(spec.group)
-        created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
-        container_id = str(created["Id"])
-        await self._list.look(container_id)
+        with self._list.groups.expecting(spec.group):
+            created = await self._client.call(lambda sdk: sdk.create_container_from_config(body, name=spec.name), SLOW_SECONDS)
+            container_id = str(created["Id"])
+            await self._list.look(container_id)
         only_here = {name: value for name, value in spec.limits.items() if name in docker_limits.KEPT_ON_CREATION}
         more_than_recorded = bool(only_here) or not spec.keep_limits
         if more_than_recorded and container_id in self._list.seen:

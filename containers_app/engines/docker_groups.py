@@ -7,6 +7,7 @@ is made before each start that goes through us. It can't be changed after the co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..errors import Unsupported
@@ -44,6 +45,10 @@ class DockerGroups:
         """Its control group is there, with its limits."""
         if group and self._groups is not None:
             self._groups.ensure(group)
+
+    def expecting(self, group: str) -> AbstractContextManager[None]:
+        """As ``ensure``, and it stays, for a container that is being made: Docker would make it anew, without limits."""
+        return self._groups.expecting(group) if group and self._groups is not None else nullcontext()
 
     def named_by(self, host: Mapping[str, Any]) -> str:
         """The group that a container is in by its record, "" for none."""

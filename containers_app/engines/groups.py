@@ -17,6 +17,8 @@ import logging
 import os
 import re
 import time
+from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -62,6 +64,7 @@ class Groups:
         self._directory = f"{data}/groups"
         self._locked = _NO_LINK | cgroups.unshared()
         self._records: dict[str, GroupRecord] = {}
+        self._expecting: Counter[str] = Counter()
 
     def open(self) -> None:
         """Read the records, and find the groups whose record is lost."""
@@ -157,6 +160,16 @@ class Groups:
                 record.boot_id = procfs.boot_id()
                 self._save(record)
 
+    @contextlib.contextmanager
+    def expecting(self, name: str) -> Iterator[None]:
+        """Its control group is there, and stays, for a member that is being made."""
+        self.ensure(name)
+        self._expecting[name] += 1
+        try:
+            yield
+        finally:
+            self._expecting[name] -= 1
+
     def _is_there(self, name: str) -> bool:
         return all(map(os.path.isdir, self.paths(name).values()))
 
@@ -177,14 +190,14 @@ class Groups:
         if members:
             raise Conflict(f"{name} has {', '.join(members[:5])} in it.", hint="Remove its members first.", code="group_in_use")
         inside = {path for one in self.paths(name).values() for path in files.subgroups(one)}
-        if any(os.path.basename(path) != PROCESSES for path in inside):
+        if self._expecting[name] or any(os.path.basename(path) != PROCESSES for path in inside):
             raise Conflict(f"Something is being made in {name}.", hint="Try again in a moment.", code="group_in_use")
         let_go(self.place(name), self._cgroups)
         self._cgroups.remove(self.paths(name))
         for root in self._cgroups.elsewhere:
             files.remove(f"{root}/{self.place(name)}")
         state_file.remove(self._file(name))
-        del self._records[name]
+        del self._records[name], self._expecting[name]
 
     def read_limits(self, name: str) -> dict[str, LimitReading]:
         requested = dict[str, LimitValue | None](self.get(name).requested)

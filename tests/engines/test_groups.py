@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -188,6 +189,17 @@ async def test_a_group_that_was_removed_from_the_host_has_its_limits_again_when_
     cgroups.remove(groups.paths("team"))
     await docker.start("web")
     assert docker.read_limits("web")["pids"].effective == groups.read_limits("team")["pids"].kernel == 30
+    await docker.remove("web", force=True)
+    groups.remove("team", [])
+
+
+async def test_a_group_stays_for_a_container_that_docker_is_making_in_it(docker: DockerEngine, groups: Groups) -> None:
+    groups.create("team", "ann", {"pids": 30})
+    made = asyncio.create_task(docker.create(docker_spec("web", group="team", start=False), "ann"))
+    await asyncio.sleep(0)  # the daemon has been asked
+    with pytest.raises(Conflict, match="being made"):
+        groups.remove("team", [])
+    await made
     await docker.remove("web", force=True)
     groups.remove("team", [])
 
