@@ -114,7 +114,7 @@ def test_a_shell_has_the_keys_the_size_and_the_exit_code_of_its_own(sit, box: st
     screen.until(r"^cli-seat\r$")
     screen.size(50, 120)
     wait_until(lambda: screen.told_size() == "50 120")  # the new size and the keys go by different ways
-    screen.type("echo begun; sleep 1000\n")
+    screen.type("sh -c 'echo begun; sleep 1000'\n")  # what says so is the one that the terminal's keys are for by then
     screen.until(r"^begun\r$")
     screen.type("\x03")
     screen.type("echo code $?\n")

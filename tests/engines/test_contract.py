@@ -78,7 +78,8 @@ async def test_one_that_was_made_runs_and_is_in_the_list_as_it_was_asked_for(und
     made = await under.create()
     assert under.engine.all() == [made] and under.engine.get(made.id) == under.engine.get("box") == made
     assert (made.engine, made.name, made.state, made.owner) == (under.engine.name, "box", "running", "ann")
-    assert made.command == tuple(SLEEP) and Path(f"/proc/{made.pid}/cmdline").read_text() == "sleep\x001000\x00"
+    assert made.command == tuple(SLEEP)  # a daemon says so just before it is the program
+    await until(lambda: Path(f"/proc/{made.pid}/cmdline").read_text() == "sleep\x001000\x00")
     assert under.engine.owns(made.id) and not under.engine.owns("0" * 64) and made.id in under.changes
     assert {kind: view.inode for kind, view in made.namespaces.items()} == {
         kind: os.stat(f"/proc/{made.pid}/ns/{kind}").st_ino for kind in NAMESPACE_TYPES

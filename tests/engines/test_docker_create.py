@@ -17,6 +17,7 @@ from containers_app.engines.docker import DockerEngine
 from containers_app.errors import Conflict, InvalidInput, NotFound, Unsupported
 from containers_app.spec import ContainerSpec
 from tests.dockerd import Dockerd
+from tests.engines.conftest import until
 from tests.engines.docker_engine import docker_spec
 
 
@@ -27,8 +28,8 @@ def inspected(daemon: Dockerd, name: str) -> Any:
 async def test_a_spec_becomes_a_running_container_with_its_owner(docker: DockerEngine, daemon: Dockerd) -> None:
     made = await docker.create(docker_spec("web", env={"A": "b c"}, cwd="/tmp", hostname="inside"), "ann")
     assert (made.name, made.state, made.owner, made.hostname) == ("web", "running", "ann", "inside") and made.pid > 0
-    environment = Path(f"/proc/{made.pid}/environ").read_bytes().split(b"\0")
-    assert b"A=b c" in environment and Path(f"/proc/{made.pid}/cwd").resolve() == Path("/tmp")
+    await until(lambda: b"A=b c" in Path(f"/proc/{made.pid}/environ").read_bytes().split(b"\0"))  # runc's until it is sleep's
+    assert Path(f"/proc/{made.pid}/cwd").resolve() == Path("/tmp")
     assert inspected(daemon, "web")["Config"]["Labels"] == {"terrarium.owner": "ann"}
     assert docker.get("web") == made
 
@@ -202,12 +203,12 @@ async def test_the_commands_of_binds_make_the_same_container(docker: DockerEngin
 @pytest.mark.usefixtures("volume")
 async def test_words_of_docker_run_reach_the_kernel(docker: DockerEngine, daemon: Dockerd) -> None:
     made = await docker.create(docker_spec("full", **EVERYTHING), "ann")
+    await until(lambda: Path(f"/proc/{made.pid}/comm").read_text() in ("docker-init\n", "tini\n"))
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{made.pid}/status").read_text().splitlines())
     assert status["Uid"].split()[0] == "7" and status["Gid"].split()[0] == "8"
     limits = Path(f"/proc/{made.pid}/limits").read_text()
     assert re.search(r"Max open files +64 +128 ", limits) and re.search(r"Max core file size +unlimited +unlimited ", limits)
     assert Path(f"/proc/{made.pid}/oom_score_adj").read_text() == "300\n"
-    assert Path(f"/proc/{made.pid}/comm").read_text() in ("docker-init\n", "tini\n")
     hosts = await docker.execute("full", ("sh", "-c", "cat /etc/hosts /etc/resolv.conf; grep -c /kept /proc/mounts"), 10)
     assert "10.0.0.9\tdb" in hosts.stdout and "nameserver 10.9.8.7" in hosts.stdout and hosts.stdout.endswith("1\n")
     record = inspected(daemon, "full")

@@ -18,6 +18,7 @@ import pytest
 from containers_app.engines.docker import DockerEngine
 from containers_app.errors import Conflict, NotFound, TerrariumError, Unsupported
 from containers_app.spec import Changes, NetworkSpec, Restart
+from tests.engines.conftest import until
 from tests.engines.docker_engine import Changes as Told
 from tests.engines.docker_engine import docker_spec, opened
 from tests.podman import Podman
@@ -49,7 +50,7 @@ async def test_what_is_made_outside_shows_by_itself(engine: tuple[DockerEngine, 
     flags = ("-d", "--name", "outside", "--network", "none")
     made = await asyncio.to_thread(service.docker, "run", *flags, "busybox", "sleep", "1000")
     await told.until(lambda: podman.owns(made) and podman.get(made).state == "running")
-    assert Path(f"/proc/{podman.get(made).pid}/cmdline").read_text() == "sleep\x001000\x00"
+    await until(lambda: Path(f"/proc/{podman.get(made).pid}/cmdline").read_text() == "sleep\x001000\x00")
     ends = asyncio.create_task(asyncio.to_thread(service.docker, "rm", "-f", "outside"))
     await told.until(lambda: not podman.owns(made))
     await ends
