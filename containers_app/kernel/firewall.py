@@ -199,12 +199,11 @@ def let_past_iptables(tag: str, bridges: Sequence[str], *, ipv6: bool) -> bool:
 
 
 def _let_past(program: str, tag: str, bridges: Sequence[str]) -> bool:
-    docker = _list_chain(program, "DOCKER-USER")
-    chain, rules = "DOCKER-USER", docker
-    if not docker:
-        chain, rules = "FORWARD", _list_chain(program, "FORWARD")
-        if not any(rule.startswith("-P FORWARD DROP") for rule in rules):
-            return False
+    chains = _list_chains(program)
+    chain = "DOCKER-USER" if "DOCKER-USER" in chains else "FORWARD"
+    rules = chains.get(chain, [])
+    if chain == "FORWARD" and "-P FORWARD DROP" not in rules:
+        return False
     mark = ["-m", "comment", "--comment", f"terrarium-{tag}"]
     ours = [words for rule in rules if f"terrarium-{tag}" in (words := shlex.split(rule))]
     for words in ours:
@@ -221,21 +220,24 @@ def _let_past(program: str, tag: str, bridges: Sequence[str]) -> bool:
 
 def remove_iptables_rules(tag: str) -> None:
     for program in _PROGRAMS:
+        chains = _list_chains(program)
         for chain in _CHAINS:
-            for rule in _list_chain(program, chain):
+            for rule in chains.get(chain, []):
                 words = shlex.split(rule)
                 if f"terrarium-{tag}" in words and words[0] == "-A":
                     _iptables(program, "-D", *words[1:])
 
 
-def _list_chain(program: str, chain: str) -> list[str]:
-    """The chain's rules as iptables writes them; none when there is no such chain or no iptables."""
+def _list_chains(program: str) -> dict[str, list[str]]:
+    """Chain of the filter table → its rules as iptables writes them; none when there is no such table or no iptables."""
     iptables = _program(program)
     if iptables is None:
-        return []
-    command = [iptables, "-w", "5", "-S", chain]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.splitlines() if done.returncode == 0 else []
+        return {}
+    done = subprocess.run([iptables, "-w", "5", "-S"], capture_output=True, text=True, timeout=30, check=False)
+    found: dict[str, list[str]] = {}
+    for rule in done.stdout.splitlines() if done.returncode == 0 else []:
+        found.setdefault(rule.split()[1], []).append(rule)
+    return found
 
 
 def _iptables(program: str, *arguments: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -36,6 +37,18 @@ def fresh(tmp_path: Path, panel: Panel, dockerd: Dockerd) -> Iterator[Fresh]:
         yield Fresh(other, url[1], password[1])
     finally:
         other.down("--all", "--purge")
+
+
+@pytest.fixture
+def cleared(api: httpx.Client) -> Iterator[None]:
+    """What a test makes of sandboxes and images on the session's panel goes after it."""
+    before = {image["name"] for image in api.get("images").json()["items"]}
+    yield
+    for container in api.get("containers").json()["items"]:
+        api.delete(f"containers/{container['id']}?force=1")
+    for image in api.get("images").json()["items"]:
+        if image["name"] not in before:
+            api.delete(f"images/{image['name']}")
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Fresh
-from tests.e2e.test_story import log_in, row_of, set_password
+from tests.e2e.test_story import row_of
+
+pytestmark = pytest.mark.usefixtures("cleared")
 
 
-def test_a_template_fills_the_form_and_a_sandbox_joins_anothers_processes(stranger: Page, fresh: Fresh) -> None:
-    page = stranger
-    log_in(page, fresh.password)
-    set_password(page)
+def test_a_template_fills_the_form_and_a_sandbox_joins_anothers_processes(page: Page) -> None:
     page.get_by_test_id("new-sandbox").click()
     page.get_by_test_id("create-template").select_option("sealed")
     page.get_by_test_id("create-name").fill("first")
@@ -37,10 +36,7 @@ def test_a_template_fills_the_form_and_a_sandbox_joins_anothers_processes(strang
     assert os.stat(f"/proc/{second['pid']}/ns/pid").st_ino == os.stat(f"/proc/{first['pid']}/ns/pid").st_ino
 
 
-def test_what_the_host_refuses_is_said_in_the_form_and_changes_nothing(stranger: Page, fresh: Fresh) -> None:
-    page = stranger
-    log_in(page, fresh.password)
-    set_password(page)
+def test_what_the_host_refuses_is_said_in_the_form_and_changes_nothing(page: Page) -> None:
     page.get_by_test_id("new-sandbox").click()
     page.get_by_test_id("create-ns-net").select_option("path:")
     page.locator("[name=path-net]").fill("/run/netns/nowhere")
@@ -50,10 +46,7 @@ def test_what_the_host_refuses_is_said_in_the_form_and_changes_nothing(stranger:
     assert page.request.get("/api/v1/containers").json()["items"] == []
 
 
-def test_root_alone_is_mapped_by_one_button_to_an_id_that_nobody_has(stranger: Page, fresh: Fresh) -> None:
-    page = stranger
-    log_in(page, fresh.password)
-    set_password(page)
+def test_root_alone_is_mapped_by_one_button_to_an_id_that_nobody_has(page: Page) -> None:
     outside = []
     for name in ("first", "second"):
         page.get_by_test_id("new-sandbox").click()

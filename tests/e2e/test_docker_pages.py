@@ -45,19 +45,12 @@ def daemon(dockerd: Dockerd) -> Iterator[Dockerd]:
             dockerd.docker("rmi", "-f", name)
 
 
-def enter(page: Page, fresh: Fresh) -> None:
-    log_in(page, fresh.password)
-    set_password(page)
-
-
 def named(page: Page, kind: str, name: str) -> Locator:
     return page.locator(f'[data-testid={kind}-row][data-name="{name}"]')
 
 
-def test_a_network_of_each_engine_is_made_used_and_removed(stranger: Page, fresh: Fresh, daemon: Dockerd) -> None:
-    page = stranger
+def test_a_network_of_each_engine_is_made_used_and_removed(page: Page, cleared: None, daemon: Dockerd) -> None:
     daemon.docker("run", "-d", "--name", "web", "busybox", "sleep", "1000")
-    enter(page, fresh)
     page.goto("/networks/")
     expect(named(page, "network", "bridge").get_by_test_id("network-remove")).to_have_count(0)
     page.get_by_test_id("new-network").click()
@@ -105,9 +98,7 @@ def test_a_network_of_each_engine_is_made_used_and_removed(stranger: Page, fresh
     expect(blue).to_have_count(0)
 
 
-def test_a_volume_is_made_mounted_measured_and_tidied_up(stranger: Page, fresh: Fresh, daemon: Dockerd) -> None:
-    page = stranger
-    enter(page, fresh)
+def test_a_volume_is_made_mounted_measured_and_tidied_up(page: Page, cleared: None, daemon: Dockerd) -> None:
     page.get_by_test_id("nav-volumes").click()
     page.get_by_test_id("new-volume").click()
     page.get_by_test_id("volume-name").fill("kept-data")
@@ -186,7 +177,8 @@ def test_images_are_pulled_loaded_named_removed_by_force_and_tidied_up(
         tar.add("/bin/busybox", "bin/sh")
     page = stranger
     allow_registry(fresh, registry)
-    enter(page, fresh)
+    log_in(page, fresh.password)
+    set_password(page)
     page.goto("/images/")
     page.evaluate(WATCH_LAYERS)
     import_from(page, "docker-pull", name)
@@ -227,10 +219,8 @@ def test_images_are_pulled_loaded_named_removed_by_force_and_tidied_up(
     expect(page.get_by_test_id("toast").last).to_contain_text("1 image removed")
 
 
-def test_a_daemon_that_dies_is_said_and_heals_without_a_reload(stranger: Page, fresh: Fresh, daemon: Dockerd) -> None:
-    page = stranger
+def test_a_daemon_that_dies_is_said_and_heals_without_a_reload(page: Page, cleared: None, daemon: Dockerd) -> None:
     daemon.docker("run", "-d", "--name", "theirs", "busybox", "sleep", "1000")
-    enter(page, fresh)
     theirs = row_of(page, "theirs")
     expect(theirs).to_have_attribute("data-state", "running")
     page.evaluate("window.notReloaded = true")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dockerd import Dockerd
-from tests.e2e.conftest import Fresh
-from tests.e2e.test_story import log_in, row_of, set_password
+from tests.e2e.test_story import row_of
+
+pytestmark = pytest.mark.usefixtures("cleared")
 
 
-def test_an_image_is_imported_used_committed_and_removed(stranger: Page, fresh: Fresh) -> None:
-    page = stranger
-    log_in(page, fresh.password)
-    set_password(page)
+def test_an_image_is_imported_used_committed_and_removed(page: Page) -> None:
     page.goto("/images/")
     page.get_by_test_id("import-image").click()
     page.get_by_test_id("import-type").select_option("programs")
@@ -49,12 +48,9 @@ def test_an_image_is_imported_used_committed_and_removed(stranger: Page, fresh: 
     assert b"made-inside" in downloading.value.path().read_bytes()
 
 
-def test_an_image_and_a_container_of_docker_become_sandbox_images(stranger: Page, fresh: Fresh, dockerd: Dockerd) -> None:
-    page = stranger
+def test_an_image_and_a_container_of_docker_become_sandbox_images(page: Page, dockerd: Dockerd) -> None:
     dockerd.docker("run", "-d", "--name", "donor", "busybox", "sh", "-c", "echo from-docker > /note; sleep 1000")
     try:
-        log_in(page, fresh.password)
-        set_password(page)
         page.goto("/images/")
         page.locator("[data-testid=image-row]", has=page.locator('[data-engine="docker"]')).get_by_test_id("image-copy").click()
         page.get_by_test_id("ask-text").fill("from-image")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import Fresh
-from tests.e2e.test_story import log_in, row_of, set_password
+from tests.e2e.test_story import row_of
 
 
-def test_three_are_made_from_a_template_limited_by_a_preset_and_removed(stranger: Page, fresh: Fresh) -> None:
-    page = stranger
-    log_in(page, fresh.password)
-    set_password(page)
+def test_three_are_made_from_a_template_limited_by_a_preset_and_removed(page: Page) -> None:
     token = page.locator('meta[name="csrf-token"]').get_attribute("content") or ""
     page.request.post(
         "/api/v1/templates/shell/create", data={"prefix": "box", "count": 3}, headers={"X-CSRFToken": token, "Referer": page.url}
