@@ -42,6 +42,30 @@ export function setAttribute(element, name, value) {
   } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
+let pressed = null; // what the pointer is down on
+const waiting = new Map(); // place → what comes there when it is up again
+
+document.addEventListener("pointerdown", ({ target }) => (pressed = target), true);
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => setTimeout(released), true); // the click comes first
+
+function released() {
+  pressed = null;
+  for (const [place, children] of waiting) put(place, children);
+  waiting.clear();
+}
+
+function put(place, children) {
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+  place.replaceChildren(...children);
+  if (key) place.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+}
+
+/** What is in a place is drawn anew. Not under a pointer that is down, for the click would be lost. The focus stays at its data-key. */
+export function exchange(place, children) {
+  if (pressed && place.contains(pressed)) waiting.set(place, children);
+  else put(place, children);
+}
+
 export function pageData() {
   const element = document.getElementById("page-data");
   return element ? JSON.parse(element.textContent) : {};

@@ -21,7 +21,8 @@ Json = dict[str, Any]
 def web(api: httpx.Client, dockerd: Dockerd) -> Iterator[Json]:
     """A Docker container; what was made beside it goes too."""
     before = {one["id"] for one in api.get("containers").json()["items"]}
-    body = {"name": "web", "engine": "docker", "image": "busybox", "command": ["sleep", "1000"], "hostname": "inside"}
+    body: Json = {"name": "web", "engine": "docker", "image": "busybox", "command": ["sleep", "1000"], "hostname": "inside"}
+    body["stop_timeout"] = 1  # seconds: a sleep that is pid 1 does not hear SIGTERM
     made = api.post("containers", json=body)
     assert made.status_code == 201, made.text
     yield made.json()

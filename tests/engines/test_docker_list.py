@@ -94,9 +94,9 @@ async def test_the_end_of_a_container_is_told_with_code_and_cause(daemon: Docker
         daemon.docker("kill", "victim")
         await changes.until(lambda: engine.get("victim").state == "exited")
         assert (engine.get("victim").exit_code, engine.get("victim").reason) == (128 + signal.SIGKILL, "killed by SIGKILL")
-        # Of a group that is gone at once the daemon may miss why: it lives a while. Of the end it may tell before the cause.
+        # The daemon misses what is before its watch or after the group: that waits, and lives a while. It may tell the end first.
         for name, last in (("hog", ""), ("host", "; exit 3")):
-            script = f"tail /dev/zero; code=$?; sleep 1{last or '; exit $code'}"
+            script = f"sleep 1; tail /dev/zero; code=$?; sleep 1{last or '; exit $code'}"
             daemon.docker("run", "--name", name, "--memory", "16m", "busybox", "sh", "-c", script, check=False)
         await changes.until(lambda: engine.owns("hog") and engine.get("hog").reason.startswith("OOM killed"))
         assert engine.get("hog").state == "exited"

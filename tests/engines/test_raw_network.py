@@ -1,10 +1,8 @@
 """Networks, published ports and rates of raw sandboxes: real links, real traffic."""
 
 import asyncio
-import contextlib
 import socket
 import threading
-import time
 
 import pytest
 
@@ -12,13 +10,13 @@ from containers_app.errors import Conflict, KernelRefused, NotFound, PolicyRefus
 from containers_app.kernel import resolver, shaping
 from containers_app.spec import NetworkSpec
 from tests.engines.conftest import spec
+from tests.flow import flow
 from tests.kernel.netns import inside, run
 
 ECHO = ["nc", "-ll", "-p", "7000", "-e", "cat"]  # a process for each connection: one that hangs keeps nobody waiting
 SINK = ["sh", "-c", "while true; do nc -l -p 7000 > /dev/null; done"]
 SOURCE = ["sh", "-c", "while true; do nc -l -p 7000 < /dev/zero; done"]
 RATE = 2_000_000  # bytes per second
-SECONDS = 2.0
 
 
 async def answers(address, port):
@@ -246,35 +244,6 @@ async def test_in_the_hosts_network_its_servers_are_as_the_host_has_them(raw, tm
     assert told.stdout == file.read_text()
 
 
-async def connected(address):
-    for _ in range(600):
-        with contextlib.suppress(OSError):
-            return await asyncio.open_connection(address, 7000)
-        await asyncio.sleep(0.05)
-    raise AssertionError(address)
-
-
-async def measured(address, *, to_sandbox):
-    """Bytes per second of one TCP flow, after its first half second; little of it fits into the buffers on our side."""
-    reader, writer = await connected(address)
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 32768)
-    writer.transport.set_write_buffer_limits(high=16384)
-    counted, began = 0, 0.0
-    start = time.monotonic()
-    while (now := time.monotonic()) - start < SECONDS + 0.5:
-        if to_sandbox:
-            writer.write(bytes(16384))
-            await writer.drain()
-        amount = 16384 if to_sandbox else len(await reader.read(65536))
-        if began:
-            counted += amount
-        elif now - start > 0.5:
-            began = time.monotonic()
-    writer.close()
-    return counted / (time.monotonic() - began)
-
-
 async def test_nobody_comes_into_a_network_that_is_being_removed(raw, monkeypatch):
     await raw.wire.create_network(NetworkSpec("blue"))
     networks, reached, go_on = raw.wire.networks, threading.Event(), threading.Event()
@@ -302,7 +271,7 @@ async def holds(address, rate, *, to_sandbox):
     seen = []
     while not seen or seen[-1] < 0.9 * rate:
         assert len(seen) < 20, seen
-        seen.append(await measured(address, to_sandbox=to_sandbox))
+        seen.append(await asyncio.to_thread(flow, address, to_sandbox=to_sandbox))
         assert seen[-1] <= 1.1 * rate, seen
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from containers_app.kernel.cgroups import Cgroups, choose
+from tests.flow import flow
 from tests.groups import share
 
 MEGABYTE = 1 << 20
@@ -154,30 +154,6 @@ def test_a_socket_pair_is_held_to_its_rate(boxes: Boxes, limit: str, command: st
         assert seen[-1] <= 1.1 * rate
     boxes.limit(box, **{limit: None})
     assert any(flow(address, to_sandbox=limit == "net_in") > 1.5 * rate for _ in range(10))
-
-
-def flow(address: str, *, to_sandbox: bool) -> float:
-    """Bytes a second of one connection, after its first half second."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            line = socket.create_connection((address, 7000), timeout=30)
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    with line:
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            line.setsockopt(socket.SOL_SOCKET, option, 32768)
-        counted, begun = 0, time.monotonic()
-        counting = 0.0
-        while (now := time.monotonic()) - begun < 2:
-            amount = line.send(bytes(16384)) if to_sandbox else len(line.recv(65536))
-            if counting:
-                counted += amount
-            elif now - begun > 0.5:
-                counting = time.monotonic()
-        return counted / (time.monotonic() - counting)
 
 
 def test_programs_run_on_the_cpus_that_they_are_given_and_move_with_them(boxes: Boxes) -> None:

@@ -16,9 +16,9 @@ def dependents(lab: Lab, box: Json) -> list[Json]:
 
 @pytest.mark.parametrize(("engine", "target"), [("raw", "raw"), ("docker", "docker"), ("raw", "docker")])
 def test_who_leans_on_a_container_is_told_and_can_join_again(lab: Lab, engine: str, target: str) -> None:
-    one = lab.create("one", engine=target)
+    one = lab.create("one", engine=target, stop_timeout=1)  # second: a sleep that is pid 1 does not hear SIGTERM
     lab.create("alone", engine=engine)
-    two = lab.create("two", engine=engine, namespaces={"net": "container:one"})
+    two = lab.create("two", engine=engine, stop_timeout=1, namespaces={"net": "container:one"})
     three = lab.create("three", engine=engine, namespaces={"net": "container:two"}) if engine == "raw" else None
     found = dependents(lab, one)
     assert [(item["name"], item["types"], item["attached"]) for item in found[:1]] == [("two", ["net"], True)]

@@ -3,7 +3,7 @@
 import "./limit-list.js";
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
-import { emptyState, h, icon, pageData, setText } from "../dom.js";
+import { emptyState, exchange, h, icon, pageData, setText } from "../dom.js";
 import { ask, askText, toast, toastError } from "../feedback.js";
 import * as format from "../lib/format.js";
 import { changeTo } from "../lib/limits.js";
@@ -42,9 +42,10 @@ class GroupBox {
     const shape = JSON.stringify([group.members, group.processes]);
     if (shape !== this.shape) {
       this.shape = shape;
-      this.members.replaceChildren(...group.members.map((one) => h("a", { href: containerUrl(one.id) }, one.name, one.state === "running" ? "" : ` (${one.state})`)));
-      if (group.processes.length) this.members.append(h("span", { class: "quiet" }, `processes of the host: ${group.processes.join(", ")}`));
-      else if (!group.members.length) this.members.append(h("span", { class: "faint" }, "none yet: choose the group when you make a sandbox"));
+      const members = group.members.map((one) => h("a", { href: containerUrl(one.id) }, one.name, one.state === "running" ? "" : ` (${one.state})`));
+      if (group.processes.length) members.push(h("span", { class: "quiet" }, `processes of the host: ${group.processes.join(", ")}`));
+      else if (!members.length) members.push(h("span", { class: "faint" }, "none yet: choose the group when you make a sandbox"));
+      exchange(this.members, members);
     }
     this.list?.take(group.limits);
     this.list?.showUse({ cpu: rate, memory, pids });

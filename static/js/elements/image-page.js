@@ -3,7 +3,7 @@
 import "./job-list.js";
 import { api } from "../api.js";
 import { copyToSandboxes } from "../copies.js";
-import { emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
+import { emptyState, exchange, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, askText, toast, toastError } from "../feedback.js";
 import { openImportDialog } from "../import_dialog.js";
 import * as format from "../lib/format.js";
@@ -53,7 +53,7 @@ class ImagePage extends HTMLElement {
     const wanted = this.search.value.trim().toLowerCase();
     const shown = this.#items.filter((image) => `${image.name} ${image.engine} ${image.source ?? ""}`.toLowerCase().includes(wanted));
     setText(this.count, shown.length === this.#items.length ? format.plural(shown.length, "image") : `${shown.length} of ${format.plural(this.#items.length, "image")}`);
-    this.body.replaceChildren(...shown.map((image) => this.#row(image)));
+    exchange(this.body, shown.map((image) => this.#row(image)));
     this.table.hidden = !shown.length;
     this.empty.hidden = shown.length > 0;
     this.empty.replaceChildren(this.#items.length ? emptyState("search", "Nothing matches the filter", "") : emptyState("images", "No images yet", !this.me.staff ? "Staff import them. Ask an administrator." : "Import one: from a tarball, a registry, Docker, this host's programs or Debian's mirror."));

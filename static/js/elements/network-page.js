@@ -3,7 +3,7 @@
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
 import { check, field, input } from "../create/fields.js";
-import { copyButton, emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
+import { copyButton, emptyState, exchange, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
@@ -55,16 +55,13 @@ class NetworkPage extends HTMLElement {
   }
 
   #draw() {
-    if (this.contains(document.activeElement) && document.activeElement.closest("tr")) this.focused = document.activeElement.dataset.key;
     const wanted = this.search.value.trim().toLowerCase();
     const shown = this.#items.filter((one) => `${one.name} ${one.engine} ${one.subnet} ${one.subnet6} ${one.bridge}`.toLowerCase().includes(wanted));
     setText(this.count, shown.length === this.#items.length ? format.plural(shown.length, "network") : `${shown.length} of ${format.plural(this.#items.length, "network")}`);
-    this.body.replaceChildren(...shown.flatMap((one) => this.#rows(one)));
+    exchange(this.body, shown.flatMap((one) => this.#rows(one)));
     this.table.hidden = !shown.length;
     this.empty.hidden = shown.length > 0;
     this.empty.replaceChildren(this.#items.length ? emptyState("search", "Nothing matches the filter", "") : emptyState("networks", "No networks yet", "The panel's own bridge is made with the first sandbox that asks for it."));
-    if (this.focused) this.body.querySelector(`[data-key="${CSS.escape(this.focused)}"]`)?.focus();
-    this.focused = null;
   }
 
   #rows(network) {

@@ -5,7 +5,7 @@ import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
 import { track } from "../container_row.js";
 import { dotState, ending } from "../container_state.js";
-import { emptyState, h, icon, pageData, setText } from "../dom.js";
+import { emptyState, exchange, h, icon, pageData, setText } from "../dom.js";
 import { living } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
 import { History } from "../lib/history.js";
@@ -89,7 +89,7 @@ class OverviewPage extends HTMLElement {
     for (const [name, list] of Object.entries(this.lists)) {
       const ranked = [...store.containers.values()].filter((container) => store.stats.get(container.id)?.[name] != null).sort((a, b) => store.stats.get(b.id)[name] - store.stats.get(a.id)[name]).slice(0, TOP);
       const whole = name === "cpu" ? store.host?.cpus : store.host?.memory_total;
-      list.replaceChildren(...(ranked.length ? ranked.map((container) => this.#topRow(container, name, whole)) : [h("li", { class: "faint" }, "No numbers yet; they come each second while containers run.")]));
+      exchange(list, ranked.length ? ranked.map((container) => this.#topRow(container, name, whole)) : [h("li", { class: "faint" }, "No numbers yet; they come each second while containers run.")]);
     }
   }
 
@@ -110,12 +110,12 @@ class OverviewPage extends HTMLElement {
     setText(this.tiles.running.value, String(count((container) => container.state === "running")));
     setText(this.tiles.running.note, `${count((container) => container.state === "paused")} paused · ${all.length - running.length} stopped · ${count((container) => container.engine === "raw")} raw · ${count((container) => container.engine === "docker")} docker`);
     const groups = [...store.groups].filter(([, members]) => members.length > 1).sort(([a], [b]) => NAMESPACE_TYPES.indexOf(a.split(":")[0]) - NAMESPACE_TYPES.indexOf(b.split(":")[0]));
-    this.shared.replaceChildren(...(groups.length ? groups.slice(0, TOP).map(([key, members]) => {
+    exchange(this.shared, groups.length ? groups.slice(0, TOP).map(([key, members]) => {
       const [type, inode] = key.split(":");
       return h("li", { class: "row wrap", "data-ns": type }, h("span", { class: "ns-tag" }, icon(`ns-${type}`), type), h("code", { class: "faint" }, inode), h("span", { class: "inline-list" }, members.map((member) => h("a", { href: containerUrl(member.id, "namespaces") }, member.name))));
-    }) : [h("li", { class: "faint" }, "No two containers share a namespace.")]));
+    }) : [h("li", { class: "faint" }, "No two containers share a namespace.")]);
     const bad = all.filter((container) => container.state === "exited" && container.exit_code).sort((a, b) => (b.finished_at ?? 0) - (a.finished_at ?? 0)).slice(0, TOP);
-    this.ended.replaceChildren(...(bad.length ? bad.map((container) => h("li", { class: "row" }, h("i", { class: "dot", "data-state": dotState(container) }), h("a", { class: "clip", href: containerUrl(container.id, "logs") }, container.name), h("span", { class: "quiet clip" }, ending(container)))) : [h("li", { class: "faint" }, "Nothing ended with an error.")]));
+    exchange(this.ended, bad.length ? bad.map((container) => h("li", { class: "row" }, h("i", { class: "dot", "data-state": dotState(container) }), h("a", { class: "clip", href: containerUrl(container.id, "logs") }, container.name), h("span", { class: "quiet clip" }, ending(container)))) : [h("li", { class: "faint" }, "Nothing ended with an error.")]);
   }
 }
 

@@ -3,7 +3,7 @@
 import { containerUrl } from "../actions.js";
 import { api } from "../api.js";
 import { field, input } from "../create/fields.js";
-import { emptyState, h, icon, pageData, setText, visitor } from "../dom.js";
+import { emptyState, exchange, h, icon, pageData, setText, visitor } from "../dom.js";
 import { ask, toast, toastError } from "../feedback.js";
 import { formDialog } from "../form_dialog.js";
 import * as format from "../lib/format.js";
@@ -65,7 +65,7 @@ class VolumePage extends HTMLElement {
     const wanted = this.search.value.trim().toLowerCase();
     const shown = this.#items.filter((one) => `${one.name} ${one.engine} ${one.owner}`.toLowerCase().includes(wanted));
     setText(this.count, shown.length === this.#items.length ? format.plural(shown.length, "volume") : `${shown.length} of ${format.plural(this.#items.length, "volume")}`);
-    this.body.replaceChildren(...shown.map((one) => this.#row(one)));
+    exchange(this.body, shown.map((one) => this.#row(one)));
     this.table.hidden = !shown.length;
     this.empty.hidden = shown.length > 0;
     const none = !this.staff ? ["Volumes are for staff", "They belong to Docker's containers, which staff run. Ask an administrator. Your sandboxes keep their files themselves."] : this.engines.length ? ["No volumes yet", "A volume keeps a container's data when the container goes. Make one here, and mount it in the form for a new container."] : ["No Docker here", "Volumes are Docker's. Sandboxes bind directories of the host, as far as the policy allows."];

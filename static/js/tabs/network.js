@@ -1,7 +1,7 @@
 // The tab "Network": addresses, published ports, the networks it is on, who shares them; Docker's can be connected and disconnected.
 
 import { api } from "../api.js";
-import { emptyState, h, icon } from "../dom.js";
+import { emptyState, exchange, h, icon } from "../dom.js";
 import { toast, toastError } from "../feedback.js";
 import { networkNote } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
@@ -62,7 +62,7 @@ class NetworkView {
       h("td", null, h("b", null, one.name)), h("td", null, h("code", null, [one.subnet, one.subnet6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, [one.gateway, one.gateway6].filter(Boolean).join(", ") || "–")), h("td", null, h("code", null, one.bridge || "–")),
       h("td", null, one.nat === undefined ? format.UNKNOWN : wayOut(one)),
       docker ? h("td", { class: "acts" }, h("button", { type: "button", class: "tiny", "data-testid": "disconnect", "aria-label": `Disconnect from ${one.name}`, on: { click: () => this.#change("disconnect", one.name) } }, "Disconnect")) : null));
-    this.joined.replaceChildren(rows.length ? table("Networks", ["Name", "Subnet", "Gateway", "Bridge on the host", "Way out", ...(docker ? ["Actions"] : [])], rows) : emptyState("networks", "On no network", docker ? "Connect it to one of Docker's above." : "It was made without one, or shares somebody else's."));
+    exchange(this.joined, [rows.length ? table("Networks", ["Name", "Subnet", "Gateway", "Bridge on the host", "Way out", ...(docker ? ["Actions"] : [])], rows) : emptyState("networks", "On no network", docker ? "Connect it to one of Docker's above." : "It was made without one, or shares somebody else's.")]);
     const others = docker ? own.filter((one) => !NOT_TO_BE_JOINED.includes(one.name) && !joined.some((other) => other.name === one.name)) : [];
     this.tools.hidden = !others.length;
     this.choice.replaceChildren(...others.map((one) => h("option", { value: one.name }, one.name)));
