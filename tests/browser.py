@@ -25,17 +25,22 @@ def _missed(request: Request) -> list[str]:
     return [f"{request.url}: {request.failure}"]
 
 
-@contextmanager
-def logged_in(context: BrowserContext, user: str) -> Iterator[Page]:
-    """A page of a user who has the tests' password. An error of the page's scripts, or one that does not come, fails the test."""
-    page = context.new_page()
+def watched(page: Page, home: str) -> list[str]:
+    """What goes wrong from here on: errors of the page's scripts, scripts that do not come, requests to elsewhere."""
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("requestfailed", lambda request: errors.extend(_missed(request)))
+    page.on("request", lambda request: None if request.url.startswith((home, "data:", "blob:")) else errors.append(request.url))
+    return errors
+
+
+@contextmanager
+def logged_in(context: BrowserContext, home: str, user: str) -> Iterator[Page]:
+    """A page of a user of the panel at ``home`` who has the tests' password. What goes wrong in it fails the test."""
+    page = context.new_page()
+    errors = watched(page, home)
     context.add_cookies(_cookies.get(user, []))
     page.goto("/containers/")
-    home = page.url.split("/containers/")[0].split("/login/")[0]
-    page.on("request", lambda request: None if request.url.startswith((home, "data:", "blob:")) else errors.append(request.url))
     if "/login/" in page.url:
         page.fill("input[name=username]", user)
         page.fill("input[name=password]", PASSWORD)

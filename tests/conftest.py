@@ -81,7 +81,7 @@ def context(browser: Browser, panel: Panel) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
+def page(context: BrowserContext, panel: Panel) -> Iterator[Page]:
     """Logged in as the administrator."""
-    with logged_in(context, "admin") as page:
+    with logged_in(context, panel.url, "admin") as page:
         yield page

@@ -161,8 +161,9 @@ def _links() -> Iterator[str]:
 
 def _tables() -> list[str]:
     """Two programs are asked only when somebody has changed something: each test asks twice."""
-    number = -1 if _text("/proc/net/ip_tables_names").strip() else nftables.generation()  # the older iptables counts for itself
-    if number < 0 or number not in _known_tables:
+    if _text("/proc/net/ip_tables_names").strip():  # the older iptables counts for itself
+        return list(_read_tables())
+    if (number := nftables.generation()) not in _known_tables:
         _known_tables.clear()
         _known_tables[number] = list(_read_tables())
     return _known_tables[number]

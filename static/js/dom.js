@@ -45,16 +45,17 @@ export function setAttribute(element, name, value) {
 let pressed = null; // what the pointer is down on
 const waiting = new Map(); // place → what comes there when it is up again
 
-document.addEventListener("pointerdown", ({ target }) => (pressed = target), true);
+// The first button alone: under the menu of another its end may not be told.
+document.addEventListener("pointerdown", ({ button, target }) => (pressed = button === 0 ? target : null), true);
 for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => setTimeout(released), true); // the click comes first
 
 function released() {
   pressed = null;
   for (const [place, children] of waiting) put(place, children);
-  waiting.clear();
 }
 
 function put(place, children) {
+  waiting.delete(place); // what came later is newer
   const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : "";
   place.replaceChildren(...children);
   if (key) place.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();

@@ -41,7 +41,7 @@ def administrator(browser: Browser, panel: Panel, token: str) -> Iterator[Page]:
         group = api.post("groups", json={"name": "team", "limits": {"memory": "256M"}})
         try:
             assert {answer.status_code for answer in (*made, group)} == {201}, [answer.text for answer in made]
-            with logged_in(context, "admin") as page:
+            with logged_in(context, panel.url, "admin") as page:
                 yield page
         finally:
             context.close()

@@ -23,7 +23,7 @@ user.save()
 def olgas(panel: Panel, context: BrowserContext) -> Iterator[Page]:
     """The browser of a user who is not staff."""
     panel.manage("shell", "-c", MAKE)
-    with logged_in(context, "olga") as page:
+    with logged_in(context, panel.url, "olga") as page:
         yield page
     panel.manage("shell", "-c", "from containers_app.models import User; User.objects.get(username='olga').delete()")
 
