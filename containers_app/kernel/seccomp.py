@@ -1,4 +1,4 @@
-"""The system call filter, compiled by libseccomp to BPF bytes that the keeper loads. The worker's; not the keeper's.
+"""The system call filter, compiled to BPF bytes that the keeper loads. The worker's; not the keeper's.
 
 The default profile allows what ordinary programs need, answers EPERM to what is known and dangerous, and ENOSYS to
 everything else, so that C libraries fall back as on an older kernel (clone3 too: its flags can't be filtered).
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import struct
 import tempfile
 
 import pyseccomp
@@ -17,6 +16,7 @@ import pyseccomp
 from ..errors import InvalidInput, Unsupported
 from ..spec.seccomp import SeccompArgument, SeccompProfile
 from . import syscalls as sc
+from .filter_program import ANY_BIT, EQUAL, Check, assemble
 
 # Namespace-making flags of clone(2) and unshare(2), refused without CAP_SYS_ADMIN. CLONE_NEWTIME shares its bit with
 # the exit signal of clone, so it stands for unshare alone.
@@ -68,9 +68,11 @@ REFUSED = {
     "CAP_DAC_READ_SEARCH": ["open_by_handle_at"],
     "CAP_SYS_PTRACE": ["kcmp", "process_madvise"],
     "": """add_key io_uring_enter io_uring_register io_uring_setup keyctl nfsservctl pivot_root request_key swapoff swapon
-        sysfs _sysctl userfaultfd ustat uselib personality""".split(),
+        sysfs _sysctl userfaultfd ustat uselib""".split(),
 }  # fmt: skip
 
+_ALLOW, _ERROR = 0x7FFF0000, 0x00050000  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
+_REFUSE, _UNKNOWN = _ERROR | errno.EPERM, _ERROR | errno.ENOSYS
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_ALG, _AF_VSOCK = 38, 40
@@ -81,35 +83,23 @@ def compile_profile(profile: str, capabilities: tuple[str, ...]) -> bytes:
     """``profile`` default or off → an array of struct sock_filter ("off" is empty)."""
     if profile == "off":
         return b""
+    answers: dict[str, int | Check] = dict.fromkeys(ALLOWED, _ALLOW)
+    for capability, names in REFUSED.items():
+        answers |= dict.fromkeys(names, _ALLOW if capability in capabilities else _REFUSE)
+    if "CAP_SYS_ADMIN" in capabilities:
+        answers["clone"] = _ALLOW
+    else:
+        answers["clone"] = Check(0, ANY_BIT, (_NEW_NAMESPACES,), hit=_REFUSE, miss=_ALLOW)
+    answers["personality"] = Check(0, EQUAL, _PERSONALITIES, hit=_ALLOW, miss=_REFUSE)
+    answers["ioctl"] = Check(1, EQUAL, (_TIOCSTI, _TIOCLINUX), hit=_REFUSE, miss=_ALLOW)
+    answers["socket"] = Check(0, EQUAL, (_AF_ALG, _AF_VSOCK), hit=_REFUSE, miss=_ALLOW)
     try:
-        rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.ENOSYS))
+        numbers = {name: _number(name) for name in answers}
+        architecture = pyseccomp.system_arch()
     except (OSError, RuntimeError) as error:
         raise Unsupported(f"The seccomp filter can't be made: {error}.", hint="Install libseccomp2.") from None
-    rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.ERRNO(errno.ENOSYS))
-    rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree: about eight comparisons instead of three hundred
-    allow, refuse, arg = pyseccomp.ALLOW, pyseccomp.ERRNO(errno.EPERM), pyseccomp.Arg
-    for name in ALLOWED:
-        _add(rules, allow, name)
-    for capability, names in REFUSED.items():
-        for name in names:
-            if name not in ("personality", "unshare"):
-                _add(rules, allow if capability and capability in capabilities else refuse, name)
-    if "CAP_SYS_ADMIN" in capabilities:
-        for name in ("clone", "unshare"):
-            _add(rules, allow, name)
-    else:
-        _add(rules, allow, "clone", arg(0, pyseccomp.MASKED_EQ, _NEW_NAMESPACES, 0))
-        _add(rules, refuse, "unshare")
-    for value in _PERSONALITIES:
-        _add(rules, allow, "personality", arg(0, pyseccomp.EQ, value))
-    _add(rules, allow, "ioctl")
-    _add(rules, allow, "socket", arg(0, pyseccomp.LT, _AF_ALG))
-    _add(rules, allow, "socket", arg(0, pyseccomp.EQ, _AF_ALG + 1))
-    _add(rules, allow, "socket", arg(0, pyseccomp.GT, _AF_VSOCK))
-    with tempfile.TemporaryFile() as file:
-        rules.export_bpf(file)
-        file.seek(0)
-        return _refuse_terminal_injection() + file.read()
+    known = {number: answers[name] for name, number in numbers.items() if number is not None}
+    return assemble(architecture, known, _UNKNOWN)
 
 
 @functools.lru_cache(maxsize=32)
@@ -123,14 +113,14 @@ def compile_custom(profile: SeccompProfile) -> bytes:
         action = _action(rule.action, rule.errno_ret)
         arguments = [_comparison(argument) for argument in rule.args or ()]
         for name in rule.names:
-            number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-            if (number is None or number < 0) and rule.action != "SCMP_ACT_ALLOW":
+            number = _number(name)
+            if number is None and rule.action != "SCMP_ACT_ALLOW":
                 raise InvalidInput(
                     f"There is no system call {name} to forbid.", code="invalid_seccomp_profile", hint="See syscalls(2)."
                 )
-            if action != default:  # libseccomp refuses a rule that says what is so anyway
+            if number is not None and action != default:  # libseccomp refuses a rule that says what is so anyway
                 try:
-                    _add(rules, action, name, *arguments)
+                    rules.add_rule(action, number, *arguments)
                 except (OSError, RuntimeError, ValueError) as error:
                     message = f"The rule for {name} can't be made: {error}."
                     raise InvalidInput(message, code="invalid_seccomp_profile", hint="See seccomp_rule_add(3).") from None
@@ -153,27 +143,7 @@ def _comparison(argument: SeccompArgument) -> pyseccomp.Arg:
     return pyseccomp.Arg(argument.index, operator, argument.value, argument.value_two)
 
 
-def _refuse_terminal_injection() -> bytes:
-    """Six instructions before libseccomp's: ioctl TIOCSTI and TIOCLINUX are EPERM, by the low 32 bits of the request.
-
-    Only those count for the kernel (CVE-2019-10063), and libseccomp has no masked "not equal".
-    """
-    load, jump_if_equal, give_back = 0x20, 0x15, 0x06
-    number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "ioctl")
-    refuse = 0x00050000 | errno.EPERM  # SECCOMP_RET_ERRNO
-    program = (
-        (load, 0, 0, 0),  # seccomp_data.nr
-        (jump_if_equal, 0, 4, number),
-        (load, 0, 0, 24),  # the low half of args[1] on little-endian machines
-        (jump_if_equal, 1, 0, _TIOCSTI),
-        (jump_if_equal, 0, 1, _TIOCLINUX),
-        (give_back, 0, 0, refuse),
-    )
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-
-
-def _add(rules: pyseccomp.SyscallFilter, action: int, name: str, *arguments: pyseccomp.Arg) -> None:
+def _number(name: str) -> int | None:
+    """None: newer than this libseccomp, or not on this kind of machine. ENOSYS it stays."""
     number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-    if number is None or number < 0:
-        return  # newer than this libseccomp, or not on this kind of machine: ENOSYS it stays
-    rules.add_rule(action, number, *arguments)
+    return None if number is None or number < 0 else int(number)

@@ -162,6 +162,8 @@ int main(int count, char **words) {
     call("request_key", SYS_request_key, "user", "x", 0, -3);
     probe("socket AF_ALG", socket(AF_ALG, SOCK_SEQPACKET, 0));
     probe("socket AF_VSOCK", socket(AF_VSOCK, SOCK_STREAM, 0));
+    call("socket AF_ALG, high bits set", SYS_socket, 1L << 32 | AF_ALG, SOCK_SEQPACKET, 0);
+    call("socket AF_VSOCK, high bits set", SYS_socket, 1L << 32 | AF_VSOCK, SOCK_STREAM, 0);
     probe("socket AF_PACKET", socket(AF_PACKET, SOCK_RAW, 0));
     probe("socket AF_NETLINK audit", socket(AF_NETLINK, SOCK_RAW, 9));
     probe("socket AF_XDP", socket(44, SOCK_RAW, 0));
