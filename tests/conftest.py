@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from containers_app.kernel import top_directory
 from tests import leaks
 from tests.browser import ARGUMENTS, CHROMIUM, PATIENCE, logged_in
 from tests.dockerd import Dockerd
@@ -18,7 +19,9 @@ from tests.podman import podman as podman
 
 @pytest.fixture(scope="session")
 def watch(tmp_path_factory: pytest.TempPathFactory) -> leaks.Watch:
-    return leaks.Watch(tmp_path_factory.getbasetemp().resolve())
+    base = tmp_path_factory.getbasetemp().resolve()
+    top_directory.mark(str(base))
+    return leaks.Watch(base)
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,10 @@ from typing import Any
 
 if not __package__:  # run as a script: the package's root is two folders up
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from containers_app.kernel import keeper_program
+
+    if not keeper_program.is_out_of_reach():  # before what takes long to import
+        keeper_program.begin_again()
 
 from containers_app.kernel import launching
 from containers_app.kernel import plan as plans
@@ -304,25 +308,7 @@ class Keeper:
             self.logs.look()
 
 
-def _begin_again() -> None:
-    """As the same program, in a mount namespace of our own in which that program is read-only.
-
-    Mounts that we make for a moment are ours alone, and die with us; the host's own still reach us. A sandbox whose
-    program is a link to /proc/self/exe runs ours, and could write to it if it is the host's root (CVE-2019-5736).
-    With LD_BIND_NOW not every child looks up each C function anew.
-    """
-    sc.unshare(sc.CLONE_NEWNS)
-    sc.mount(None, "/", None, sc.MS_REC | sc.MS_SLAVE)
-    program = os.path.realpath(sys.executable)
-    tree = sc.open_tree(sc.AT_FDCWD, program, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
-    sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_RDONLY)
-    sc.move_mount(tree, sc.AT_FDCWD, program)
-    os.execve(sys.executable, sys.orig_argv, {**os.environ, "LD_BIND_NOW": "1"})
-
-
 def main(argv: list[str]) -> int:
-    if "LD_BIND_NOW" not in os.environ:
-        _begin_again()
     options = dict(zip(argv[0::2], argv[1::2], strict=True))
     run = options["--run"]
     listener = listen(f"{run}/keeper.sock")

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from containers_app.kernel import cgroups
 from containers_app.kernel.networks import remove_networks
 from containers_app.spec import ContainerSpec, parse_container
 from tests.engines.docker_engine import daemon, docker  # noqa: F401  fixtures
+from tests.places import new_place
 
 KEEPER = Path(cgroups.__file__).parents[1] / "keeper.py"
 UID_BASE = 1_900_000_000
@@ -84,7 +84,7 @@ async def until(condition: object, seconds: float = 30.0) -> None:
 
 @contextlib.contextmanager
 def new_home() -> Iterator[Home]:
-    top = Path(tempfile.mkdtemp(prefix="terrarium-test-"))
+    top = new_place("terrarium-test-")
     (top / "data" / "state").mkdir(parents=True)
     (top / "run").mkdir()
     found = Home(top / "data", top / "run", hashlib.sha256(str(top / "data").encode()).hexdigest()[:6])

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import KernelRefused, Unsupported
-from .. import resolver
+from .. import resolver, top_directory
 from .store import Image, get_image, read_image, remove_scratch, replace_image, write_facts, write_file
 
 BUSYBOX = "/bin/busybox"
@@ -52,6 +52,7 @@ def ensure_busybox(images_dir: str, *, in_use: bool = False, busybox: str = BUSY
     applets = _applets(busybox)
     try:
         os.makedirs(images_dir, mode=0o700, exist_ok=True)
+        top_directory.mark(images_dir)
         remove_scratch(images_dir)
         _build(Path(images_dir), busybox, program, applets)
     except OSError as error:
