@@ -20,7 +20,7 @@ from ..kernel import binds, host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.children import SETUP_SECONDS
-from ..spec import NET_LIMITS, LimitReading, Mount, signal_number
+from ..spec import NET_LIMITS, LimitReading, Mount, signal_number, whole
 from . import raw_init, raw_plan, raw_recover, raw_restart, raw_view
 from .base import Container
 from .groups import Groups
@@ -28,7 +28,7 @@ from .keeper_client import Exit, KeeperClient, Launched
 from .raw_joins import Joiner
 from .raw_network import Wire
 from .raw_signals import catches, send
-from .raw_store import UIDS_EACH, Ending, Record, Run, Store
+from .raw_store import UIDS_EACH, Ending, OomKill, Record, Run, Store
 from .raw_unwritten import Unwritten
 
 if TYPE_CHECKING:
@@ -284,8 +284,8 @@ class Runner:
 
     async def _settle(self, sandbox: Sandbox, ending: Ending) -> None:
         record = sandbox.record
-        if await asyncio.to_thread(self._take_down, sandbox.paths):
-            ending = Ending(ending.code, ending.signal, ending.at, oom_killed=True)
+        if killed := await asyncio.to_thread(self._take_down, sandbox.paths):
+            ending = Ending(ending.code, ending.signal, ending.at, oom_killed=killed)
         await self.wire.release(record)
         self.unwatch(sandbox)
         if record.run is not None:
@@ -297,11 +297,14 @@ class Runner:
         sandbox.ended.set()
         self._ended(sandbox)
 
-    def _take_down(self, paths: dict[str, str]) -> bool:
+    def _take_down(self, paths: dict[str, str]) -> OomKill | None:
         """In a thread: what is left in the cgroups may take its time. Whether the kernel killed for memory there."""
-        killed = False
+        killed = None
         with contextlib.suppress(TerrariumError):
-            killed = bool(self._cgroups.oom_kills(paths))
+            if self._cgroups.oom_kills(paths):
+                killed = OomKill()
+                own, effective = self._cgroups.read(paths, ("memory",))["memory"]
+                killed = OomKill(None if effective is None else whole(effective), own == effective)
         self.release(paths)
         return killed
 

@@ -12,12 +12,12 @@ from ..errors import NotFound
 from ..kernel import confinement, namespaces, security, shaping
 from ..kernel.cgroups import Cgroups
 from ..kernel.network import DEFAULT
-from ..spec import NAMESPACE_TYPES, NET_LIMITS, LimitReading, LimitValue
+from ..spec import NAMESPACE_TYPES, NET_LIMITS, LimitReading
 from . import raw_isolation, raw_plan, raw_restart
 from .base import Container, NamespaceView
 from .limit_readings import readings
 from .raw_checks import REFERENCES, without_link
-from .raw_store import UIDS_EACH, Ending, Record
+from .raw_store import UIDS_EACH, Ending, OomKill, Record
 
 STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
 
@@ -28,15 +28,19 @@ def state(record: Record) -> str:
     return "exited" if record.ending is not None else STATE_OF_PHASE[record.phase]
 
 
-def describe_ending(ending: Ending, stopped_by: str, memory: LimitValue | None = None, *, init: bool = False) -> str:
-    """In words, most telling cause first. ``memory`` is the limit that it had, in bytes.
+def describe_ending(ending: Ending, stopped_by: str, *, init: bool = False) -> str:
+    """In words, most telling cause first.
 
     An ``init`` ends with 128 + the signal that ended its program. The kernel counts OOM kills of any process in the group: the
     first one's end is one of them where it was killed, or where it hands on, as shells do, that its child was.
     """
     killed = signal.SIGKILL in (ending.signal, (ending.code or 0) - 128)
     if ending.oom_killed and killed and not stopped_by:
-        return f"OOM killed at {memory / (1 << 20):g} MiB" if isinstance(memory, int) else "OOM killed"
+        held = ending.oom_killed if isinstance(ending.oom_killed, OomKill) else OomKill()
+        if held.limit is None:
+            return "OOM killed"
+        at = f"{held.limit / (1 << 20):g} MiB"
+        return f"OOM killed at {at}" if held.own else f"OOM killed: its group may have {at}"
     return f"{_plainly(ending, stopped_by, init=init)}{'; a process in it was OOM killed' if ending.oom_killed else ''}"
 
 
@@ -65,7 +69,7 @@ def view(
     run, ending = record.run, record.ending
     reason = ""
     if ending is not None and not running:
-        reason = describe_ending(ending, record.stopped_by, record.requested.get("memory"), init=record.spec.init)
+        reason = describe_ending(ending, record.stopped_by, init=record.spec.init)
         if ending.signal == signal.SIGKILL and not (ending.oom_killed or record.stopped_by) and _shares_pids(record):
             reason += ", as all in a pid namespace are when its first process ends"
         reason = "; ".join(filter(None, (reason, raw_restart.describe(record))))
@@ -94,6 +98,7 @@ def view(
         labels=record.spec.labels,
         restart_policy=record.spec.restart.policy,
         restart_count=record.restart_count,
+        restarting=record.restart_at is not None,
         user_map=_user_map(record),
         cgroups=paths if running else {},
         ports=record.ports if running else (),

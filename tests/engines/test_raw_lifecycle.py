@@ -31,6 +31,15 @@ async def test_a_memory_hog_is_told_as_oom_killed(raw: RawEngine) -> None:
     assert raw.get(box.id).reason == "OOM killed at 16 MiB"
 
 
+async def test_a_memory_hog_that_its_group_holds_is_told_so(raw: RawEngine) -> None:
+    raw.groups.create("team", "", {"memory": 24 << 20})
+    box = await raw.create(spec(limits={"memory": "64M"}, group="team", command=["tail", "/dev/zero"]), "")
+    await until(lambda: raw.get(box.id).state == "exited", 20)
+    assert raw.get(box.id).reason == "OOM killed: its group may have 24 MiB"
+    await raw.remove(box.id, force=True)
+    raw.groups.remove("team", [])
+
+
 async def test_a_program_that_outlives_its_hog_is_told_with_its_own_end(raw: RawEngine) -> None:
     box = await raw.create(spec(limits={"memory": "16M"}, command=["sh", "-c", "tail /dev/zero; exit 3"]), "")
     await until(lambda: raw.get(box.id).state == "exited", 20)
