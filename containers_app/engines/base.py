@@ -48,6 +48,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     cgroups: dict[str, str] = {}  # controller → absolute cgroup directory; "" is the v2 one
     restart_policy: str = "no"  # no | on-failure | unless-stopped | always
     restart_count: int = 0  # by that policy, since a user (Docker: since it was made) started it
+    restarting: bool = False  # it has ended, and its policy is about to start it again: a stop prevents that
     ports: tuple[Port, ...] = ()  # as the host really has them bound now
     networks: tuple[str, ...] = ()  # names of its engine's networks that it is connected to
     health: str = ""  # starting | healthy | unhealthy; "" when nobody looks

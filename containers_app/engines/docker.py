@@ -12,7 +12,6 @@ a file and written again when the container starts anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import threading
@@ -27,7 +26,7 @@ from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError, Unsu
 from ..kernel.cgroups import Cgroups
 from ..kernel.images.layers import defaults
 from ..spec import LIMITS, NET_LIMITS, Changes, ContainerSpec, LimitChanges, LimitReading, change_to, merge_limits
-from . import docker_command, docker_enter, docker_exec, docker_limits, docker_logs, docker_spec, docker_view
+from . import docker_command, docker_enter, docker_exec, docker_limits, docker_logs, docker_place, docker_spec, docker_view
 from .base import Archive, Changed, Container, EngineStatus, ExecResult, LogQuery, LogText, Terminal
 from .docker_client import CALL_SECONDS
 from .docker_images import DockerImages
@@ -150,7 +149,9 @@ class DockerEngine:
         await self._act(container.id, lambda sdk: sdk.start(container.id), SLOW_SECONDS)
 
     async def stop(self, container_id: str, timeout: float | None) -> None:
-        container = self._running(container_id, "stopped", paused_too=True)
+        container = self._live(container_id)
+        if not container.restarting:
+            self._running(container_id, "stopped", paused_too=True)
         seconds = self._patience(container.id, timeout)
         await self._act(container.id, lambda sdk: sdk.stop(container.id, timeout=seconds), seconds + STOP_MARGIN)
 
@@ -200,8 +201,9 @@ class DockerEngine:
     async def remove(self, container_id: str, force: bool) -> None:
         """Without ``force`` a running one is a Conflict. Its anonymous volumes go with it, as with `docker run --rm`."""
         container = self._live(container_id)
-        if container.state in ("running", "paused") and not force:
-            raise Conflict(f"{container.name} is {container.state}.", hint="Stop it first, or remove it by force.")
+        if (container.restarting or container.state in ("running", "paused")) and not force:
+            state = "restarting" if container.restarting else container.state
+            raise Conflict(f"{container.name} is {state}.", hint="Stop it first, or remove it by force.")
         await self._client.call(lambda sdk: sdk.remove_container(container.id, force=force, v=True), SLOW_SECONDS)
         self._list.forget(container.id)
 
@@ -322,7 +324,9 @@ class DockerEngine:
         container_id = seen.container.id
         with turn:
             inspected = sdk.inspect_container(container_id)
-            paths = self._paths(docker_view.first_pid(inspected))
+            paths = docker_place.find(inspected, self._cgroups).cgroups
+            if not paths and docker_place.first_pid(inspected):
+                docker_limits.check_elsewhere(changes)
             signature = self._write_limits(sdk, container_id, inspected.get("HostConfig") or {}, paths, changes)
             kept = self._list.kept_for(container_id, inspected)
             wanted = merge_limits({name: value for name, value in seen.asked.items() if value is not None}, changes)
@@ -332,15 +336,8 @@ class DockerEngine:
             started = None if not paths else kept.started_at if kept else docker_view.started_at(inspected)
             self._list.kept.put(container_id, Kept(signature, values, started, links, kept.lasting if kept else True))
 
-    def _paths(self, pid: int) -> dict[str, str]:
-        """The control groups of its first process; {} when it does not run, or ends at this moment."""
-        if pid:
-            with contextlib.suppress(NotFound):
-                return self._cgroups.paths_of(pid)
-        return {}
-
     def _write_limits(
-        self, sdk: Any, container_id: str, host: dict[str, Any], paths: dict[str, str], changes: LimitChanges
+        self, sdk: Any, container_id: str, host: dict[str, Any], paths: Mapping[str, str], changes: LimitChanges
     ) -> tuple[Any, ...]:
         """The rates of its links, then the rest, all or nothing."""
         rates = {name: value for name, value in changes.items() if name in NET_LIMITS}
@@ -356,7 +353,7 @@ class DockerEngine:
             raise
 
     def _write_groups(
-        self, sdk: Any, container_id: str, host: dict[str, Any], paths: dict[str, str], changes: LimitChanges
+        self, sdk: Any, container_id: str, host: dict[str, Any], paths: Mapping[str, str], changes: LimitChanges
     ) -> tuple[Any, ...]:
         """The cgroup first: it refuses in words, all or nothing. Then the record, and a look at what that did."""
         asked = docker_limits.requested(host, self._list.cpus)

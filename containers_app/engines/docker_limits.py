@@ -8,19 +8,23 @@ means "leave it" in an update, so "no limit" must be written as a number that me
     cpuset      CpusetCpus = all CPUs                  memory_low  MemoryReservation = -1
     swap        MemorySwap = -1                        pids        PidsLimit = -1
     io_…_bytes, io_…_ops  BlkioDevice… when it is made; an update knows no words for them
-    memory_high, io_weight, hugetlb, net_in, net_out  Docker has no word for them
+    io_weight   BlkioWeight, bfq's, is read where others have set it
+    memory_high, hugetlb, net_in, net_out  Docker has no word for them
 
 Source: moby daemon/daemon_unix.go, container/container_unix.go (UpdateContainer); tried with 20.10.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidInput
+import msgspec
+
+from ..errors import InvalidInput, Unsupported
 from ..kernel.cgroups import values
-from ..spec import NET_LIMITS, LimitChanges, LimitReading, LimitValue, amount, change_to, whole
+from ..spec import LIMITS, NET_LIMITS, LimitChanges, LimitReading, LimitValue, amount, change_to, whole
 
 UNLIMITED = (1 << 63) - 4096  # bytes: the kernel's own largest limit in whole pages; v1 and v2 read it as "no limit"
 MIN_MEMORY = 6 << 20  # bytes; the daemon refuses less
@@ -32,7 +36,8 @@ BY_DISK = {
     "io_write_ops": "BlkioDeviceWriteIOps",
 }  # fmt: skip
 KEPT_ONLY_HERE = ("memory_high", "io_weight", "hugetlb", *BY_DISK, *NET_LIMITS)
-KEPT_ON_CREATION = (*KEPT_ONLY_HERE, "swap")  # the record has a limit on swap whether it was asked for or not
+_MISPUT = "cpu_weight"  # where older runtimes make another weight of the record's shares on cgroup v2
+KEPT_ON_CREATION = (*KEPT_ONLY_HERE, _MISPUT, "swap")  # the record has a limit on swap whether it was asked for or not
 Values = dict[str, LimitValue | None]
 
 
@@ -56,7 +61,7 @@ def requested(host: Mapping[str, Any], cpus: int) -> Values:
         "memory_low": reservation if 0 < reservation < UNLIMITED else None,
         "swap": both - memory if limited and both >= memory else None,
         "pids": pids if pids > 0 else None,
-        "io_weight": None,
+        "io_weight": values.weight_of_bfq(int(host["BlkioWeight"])) if host.get("BlkioWeight") else None,
         "hugetlb": None,
         **{name: _by_disk(host.get(word)) for name, word in BY_DISK.items()},
         **dict.fromkeys(NET_LIMITS),
@@ -64,13 +69,24 @@ def requested(host: Mapping[str, Any], cpus: int) -> Values:
 
 
 def _by_disk(entries: list[dict[str, Any]] | None) -> LimitValue | None:
-    return {str(entry["Path"]).removeprefix("/dev/"): int(entry["Rate"]) for entry in entries or ()} or None
+    """By the kernel's names: people write /dev/mapper/… and /dev/disk/by-id/… too."""
+    return {os.path.basename(os.path.realpath(str(entry["Path"]))): int(entry["Rate"]) for entry in entries or ()} or None
 
 
 def check(changes: Mapping[str, LimitValue | None]) -> None:
     memory = changes.get("memory")
     if memory is not None and whole(memory) < MIN_MEMORY:
         raise InvalidInput("Docker takes no memory limit below 6 MB.", hint="Set at least 6M, or use a raw sandbox.")
+
+
+def check_elsewhere(changes: Mapping[str, LimitValue | None]) -> None:
+    """Of one that runs where its control groups can't be reached: the daemon writes what it has words for."""
+    for name, value in changes.items():
+        if value is not None and name in KEPT_ONLY_HERE:
+            raise Unsupported(
+                f"{LIMITS[name].label} can't be set: the container runs, but not on this host, and Docker has no word for it.",
+                code="limit_locked",
+            )
 
 
 def with_swap(changes: LimitChanges, asked: Values, kept: Values) -> LimitChanges:
@@ -142,11 +158,20 @@ def not_kept(limits: Mapping[str, LimitReading], kept: Values, recorded: bool) -
         name: change_to(value, limits[name].kernel)
         for name, value in kept.items()
         if name not in NET_LIMITS  # docker_rates.py
-        and (value is None or name in KEPT_ONLY_HERE or not recorded)
+        and (value is None or name in (*KEPT_ONLY_HERE, _MISPUT) or not recorded)
         and name in limits
         and limits[name].kernel != value
         and not limits[name].locked
     }
+
+
+def as_put(limits: Mapping[str, LimitReading], host: Mapping[str, Any]) -> dict[str, LimitReading]:
+    """``limits`` of a container that others gave its shares: what an older runtime made of them is what was asked for."""
+    found = dict(limits)
+    reading, shares = found[_MISPUT], int(host.get("CpuShares") or 0)
+    if reading.drift and shares and reading.kernel == values.weight_by_older_runtimes(shares):
+        found[_MISPUT] = msgspec.structs.replace(reading, requested=reading.kernel, drift=False)
+    return found
 
 
 def signature(host: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ import msgspec
 from ..errors import Conflict, EngineUnavailable, NotFound, TerrariumError
 from ..kernel.cgroups import Cgroups
 from ..spec import NET_LIMITS, LimitReading
-from . import docker_events, docker_limits, docker_view
+from . import docker_events, docker_limits, docker_place, docker_view
 from .base import Changed, EngineStatus
 from .docker_client import CALL_SECONDS, DEFAULT_URL, DockerClient
 from .docker_groups import DockerGroups
@@ -231,18 +231,19 @@ class DockerList:
         host = inspected.get("HostConfig") or {}
         asked = docker_limits.requested(host, self.cpus)
         kept, locked = self.kept_for(container_id, inspected), self.rates.locked(host)
-        rates = self.rates.look(container_id, number, docker_view.first_pid(inspected), host, kept.values if kept else {})
+        place = docker_place.find(inspected, self._cgroups)
+        rates = self.rates.look(container_id, number, place.pid, host, kept.values if kept else {})
         if kept is None:
-            return docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+            return docker_view.view(inspected, place, self._name, self._node, self._cgroups, asked, rates, locked)
         asked |= docker_limits.still_asked(kept.values, kept.signature == docker_limits.signature(host))
-        seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+        seen = docker_view.view(inspected, place, self._name, self._node, self._cgroups, asked, rates, locked)
         anew = bool(seen.container.pid) and seen.container.started_at != kept.started_at
         if anew and (wrong := docker_limits.not_kept(seen.container.limits, kept.values, self.client.has_update)):
             try:
                 self._cgroups.update(seen.container.cgroups, wrong)
             except TerrariumError as error:
                 _log.warning("could not put back the limits of %s: %s", seen.container.name, error.message)
-            seen = docker_view.view(inspected, self._name, self._node, self._cgroups, asked, rates, locked)
+            seen = docker_view.view(inspected, place, self._name, self._node, self._cgroups, asked, rates, locked)
         if not kept.lasting:
             seen = replace(seen, container=msgspec.structs.replace(seen.container, keep_limits=False))
         started = seen.container.started_at if seen.container.pid else kept.started_at
@@ -253,7 +254,7 @@ class DockerList:
     def kept_for(self, container_id: str, inspected: dict[str, Any]) -> Kept | None:
         """Where it is not to last, a new start begins with what the record says, and what was asked for since the last ended."""
         kept = self.kept.get(container_id)
-        if kept is None or kept.lasting or kept.started_at is None or not docker_view.first_pid(inspected):
+        if kept is None or kept.lasting or kept.started_at is None or not docker_place.first_pid(inspected):
             return kept
         if docker_view.started_at(inspected) == kept.started_at:
             return kept
@@ -269,7 +270,8 @@ class DockerList:
         """The kernel's values of this moment. As last seen while it can't be read."""
         try:
             rates, locked = self.rates.read(seen.container.id), self.rates.locked(seen.host)
-            return readings(seen.asked, seen.container.cgroups, self._cgroups, rates, locked)
+            found = readings(seen.asked, seen.container.cgroups, self._cgroups, rates, locked)
+            return docker_limits.as_put(found, seen.host)
         except NotFound:
             return seen.container.limits
 

@@ -20,6 +20,7 @@ from ..kernel.cgroups import Cgroups
 from ..spec import NAMESPACE_TYPES, Port
 from . import docker_limits
 from .base import Container, NamespaceView
+from .docker_place import Place, first_pid
 from .docker_spec import OWNER_LABEL
 from .limit_readings import readings
 
@@ -36,33 +37,26 @@ class Seen:
     asked: docker_limits.Values
 
 
-def first_pid(inspected: Mapping[str, Any]) -> int:
-    """0 when it does not run."""
-    state = inspected.get("State") or {}
-    return int(state.get("Pid") or 0) if _STATES.get(str(state.get("Status"))) in ("running", "paused") else 0
-
-
 def started_at(inspected: Mapping[str, Any]) -> float | None:
     return _seconds((inspected.get("State") or {}).get("StartedAt"))
 
 
 def view(
-    inspected: Mapping[str, Any], engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values,
+    inspected: Mapping[str, Any], place: Place, engine: str, node: str, cgroups: Cgroups, asked: docker_limits.Values,
     rates: docker_limits.Values, locked: Mapping[str, str],
 ) -> Seen:  # fmt: skip
-    """Reads /proc and the cgroup files of its first process: a fraction of a millisecond.
+    """Reads the cgroup files of its first process: a fraction of a millisecond.
 
     ``rates`` and ``locked`` are of its links, see limit_readings.py.
     """
     state, config, host = (inspected.get(name) or {} for name in ("State", "Config", "HostConfig"))
     status = _STATES.get(str(state.get("Status")), "exited")
-    pid = first_pid(inspected)
-    inodes, paths, user_map = _kernel(pid, cgroups)
+    paths: Mapping[str, str] = place.cgroups
     try:
-        limits = readings(asked, paths, cgroups, rates, locked)
+        limits = docker_limits.as_put(readings(asked, paths, cgroups, rates, locked), host)
     except NotFound:  # it ends at this moment; an event will tell
         limits, paths = readings(asked, {}, cgroups, {}, locked), {}
-    ended = status == "exited"
+    ended, lives = status == "exited", bool(first_pid(inspected))
     container = Container(
         id=str(inspected.get("Id") or ""),
         node=node,
@@ -73,11 +67,11 @@ def view(
         command=tuple(map(str, [inspected.get("Path") or "", *(inspected.get("Args") or ())])),
         cwd=str(config.get("WorkingDir") or "/"),
         user=str(config.get("User") or ""),
-        pid=pid,
-        namespaces=_views(host, inodes),
+        pid=place.pid,
+        namespaces=_views(host, place.inodes),
         limits=limits,
         exit_code=int(state.get("ExitCode") or 0) if ended else None,
-        reason=_reason(state, status),
+        reason=_reason(state, status, limited=asked["memory"] is not None),
         created_at=_seconds(inspected.get("Created")) or 0.0,
         started_at=started_at(inspected),
         finished_at=_seconds(state.get("FinishedAt")) if ended else None,
@@ -87,11 +81,12 @@ def view(
         labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
         restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
         restart_count=int(inspected.get("RestartCount") or 0),
-        user_map=user_map,
-        cgroups=paths,
-        ports=_ports(inspected) if pid else (),
+        restarting=ended and bool(state.get("Restarting")),
+        user_map=place.user_map,
+        cgroups=dict(paths),
+        ports=_ports(inspected) if lives else (),
         networks=tuple(map(str, (inspected.get("NetworkSettings") or {}).get("Networks") or {})),
-        health=_health(state) if pid else "",
+        health=_health(state) if lives else "",
     )
     return Seen(container, config, host, asked)
 
@@ -100,15 +95,6 @@ def as_last_seen(seen: Seen) -> Seen:
     """While the daemon does not answer: what ran may have ended, what did not run can't be started."""
     state = "unknown" if seen.container.state in ("running", "paused") else seen.container.state
     return replace(seen, container=msgspec.structs.replace(seen.container, state=state, stale=True))
-
-
-def _kernel(pid: int, cgroups: Cgroups) -> tuple[dict[str, int], dict[str, str], str]:
-    if not pid:
-        return {}, {}, ""
-    try:
-        return namespaces.namespaces_of(pid), cgroups.paths_of(pid), namespaces.id_map(pid).text
-    except NotFound:
-        return {}, {}, ""
 
 
 def _views(host: Mapping[str, Any], inodes: Mapping[str, int]) -> dict[str, NamespaceView]:
@@ -143,7 +129,8 @@ def _net_mode(mode: str) -> str:
     return mode if mode in ("host", "none") or mode.startswith("container:") else "bridge"
 
 
-def _reason(state: Mapping[str, Any], status: str) -> str:
+def _reason(state: Mapping[str, Any], status: str, *, limited: bool) -> str:
+    """``limited``: it has a memory limit of its own. Without one it was its group's, or the host had none left."""
     code, error = int(state.get("ExitCode") or 0), str(state.get("Error") or "")
     if status == "created":
         return f"could not start: {error}" if error else ""
@@ -151,7 +138,7 @@ def _reason(state: Mapping[str, Any], status: str) -> str:
         return ""
     if error:
         return f"could not start: {error}"
-    if state.get("OOMKilled") and code == 128 + signal.SIGKILL:
+    if limited and state.get("OOMKilled") and code == 128 + signal.SIGKILL:
         return "OOM killed: it went over its memory limit"
     ended = f"exited {code}"
     if code > 128:

@@ -13,11 +13,11 @@ const busy = new Map(); // id → {name, over}: the request under way, and the p
 export const ACTIONS = {
   terminal: { label: "Terminal", icon: "terminal", key: "t", when: (c) => c.state === "running" },
   toolbox: { label: "Toolbox", icon: "gear", key: "b", when: (c) => c.state === "running" },
-  start: { label: "Start", icon: "play", key: "s", when: (c) => ["created", "exited"].includes(c.state), done: "started" },
-  stop: { label: "Stop", icon: "stop", key: "s", when: living, done: "stopped", undo: "start" },
+  start: { label: "Start", icon: "play", key: "s", when: (c) => ["created", "exited"].includes(c.state) && !c.restarting, done: "started" },
+  stop: { label: "Stop", icon: "stop", key: "s", when: (c) => living(c) || c.restarting, done: "stopped", undo: "start" },
   pause: { label: "Pause", icon: "pause", key: "p", when: (c) => c.state === "running", done: "paused", undo: "resume" },
   resume: { label: "Resume", icon: "play", key: "p", when: (c) => c.state === "paused", done: "resumed" },
-  restart: { label: "Restart", icon: "restart", key: "r", when: living, done: "restarted" },
+  restart: { label: "Restart", icon: "restart", key: "r", when: (c) => living(c) || c.restarting, done: "restarted" },
   kill: { label: "Kill", icon: "kill", key: "K", when: living, done: "killed", undo: "start" },
   remove: { label: "Remove", icon: "trash", key: "x", when: () => true, done: "removed", danger: true },
 };
@@ -78,7 +78,7 @@ async function rejoin(container) {
 
 async function remove(container) {
   if (!(await confirmRemoval(container))) return;
-  await api.delete(`/containers/${encodeURIComponent(container.id)}${living(container) ? "?force=1" : ""}`);
+  await api.delete(`/containers/${encodeURIComponent(container.id)}${living(container) || container.restarting ? "?force=1" : ""}`);
   store.drop(container.id);
   toast(`${container.name} was removed.`);
 }

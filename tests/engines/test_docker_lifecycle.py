@@ -11,6 +11,7 @@ from containers_app.engines.docker import DockerEngine
 from containers_app.errors import Conflict, NotFound, Unsupported
 from containers_app.kernel import cgroups
 from containers_app.spec import Changes, Restart
+from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
 OBEYS = ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 1000 & wait $!; done"]
@@ -117,3 +118,24 @@ async def test_a_container_is_renamed_and_gets_a_restart_policy_live(docker: Doc
     assert (found.id, found.restart_policy, found.restart_count, found.state) == (made.id, "on-failure", 0, "running")
     with pytest.raises(Unsupported):
         await docker.update(made.id, Changes(labels={"a": "b"}))
+
+
+async def test_a_container_that_its_daemon_starts_again_and_again_can_be_stopped_and_removed(
+    docker: DockerEngine, daemon: Dockerd
+) -> None:
+    daemon.docker("run", "-d", "--restart", "always", "--name", "loop", "busybox", "sh", "-c", "exit 7")
+    async with asyncio.timeout(60):
+        while not docker.owns("loop") or not docker.get("loop").restarting:
+            await asyncio.sleep(0.01)
+    assert docker.get("loop").state == "exited" and docker.get("loop").reason == "exited 7; Docker will start it again"
+    with pytest.raises(Conflict):
+        await docker.remove("loop", force=False)
+    await docker.stop("loop", 1)
+    stopped = docker.get("loop")
+    assert (stopped.state, stopped.restarting) == ("exited", False)
+    daemon.docker("start", "loop")
+    async with asyncio.timeout(60):
+        while not docker.get("loop").restarting:
+            await asyncio.sleep(0.01)
+    await docker.remove("loop", force=True)
+    assert not docker.owns("loop")

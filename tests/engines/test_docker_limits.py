@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from containers_app.engines.docker import DockerEngine
+from containers_app.engines.docker_limits import as_put, not_kept, requested
 from containers_app.errors import InvalidInput, KernelRefused, NotFound, Unsupported
-from containers_app.spec import Changes, parse_limits
+from containers_app.kernel.cgroups import values
+from containers_app.spec import Changes, LimitReading, parse_limits
 from tests.dockerd import Dockerd
 from tests.engines.docker_engine import docker_spec
 
@@ -189,3 +192,35 @@ async def test_what_this_host_cannot_limit_is_unsupported_and_an_unknown_contain
             await docker.update_limits("web", {name: 64 << 20})
     with pytest.raises(NotFound):
         await docker.update_limits("nothing", {"pids": 1})
+
+
+def test_what_others_gave_a_container_is_read_in_the_kernels_words(tmp_path: Path) -> None:
+    disk = tmp_path / "by-id"
+    disk.symlink_to("/dev/vdx")
+    asked = requested({"BlkioWeight": 300, "BlkioDeviceReadBps": [{"Path": str(disk), "Rate": 1000}]}, 2)
+    assert asked["io_read_bytes"] == {"vdx": 1000}
+    assert values.same("io_weight", asked["io_weight"], values.weight_of_bfq(300))
+
+
+def test_what_an_older_runtime_makes_of_shares_is_what_others_asked_for() -> None:
+    def weight(kernel: int, shares: int) -> LimitReading:
+        asked = requested({"CpuShares": shares}, 2)["cpu_weight"]
+        reading = LimitReading(asked, kernel, kernel, "", drift=not values.same("cpu_weight", asked, kernel))
+        return as_put({"cpu_weight": reading}, {"CpuShares": shares})["cpu_weight"]
+
+    assert values.weight_by_older_runtimes(512) == 20 and values.weight_by_older_runtimes(1024) == 39
+    assert (weight(20, 512).requested, weight(20, 512).drift) == (20, False)
+    assert (weight(59, 512).requested, weight(59, 512).drift) == (59, False)
+    assert weight(500, 512).drift
+
+
+def test_a_weight_that_a_new_start_has_made_another_one_is_put_back() -> None:
+    limits = {"cpu_weight": LimitReading(200, 91, 91, ""), "pids": LimitReading(10, 10, 10, "")}
+    assert not_kept(limits, {"cpu_weight": 200, "pids": 10}, recorded=True) == {"cpu_weight": 200}
+
+
+def test_swap_beside_memory_is_rounded_twice_and_still_the_same() -> None:
+    fifth = int(0.2 * (1 << 30))
+    both = 2 * fifth // values.PAGE - fifth // values.PAGE
+    assert values.same("swap", fifth, both * values.PAGE)
+    assert not values.same("swap", fifth, fifth + 2 * values.PAGE) and not values.same("memory", fifth, fifth + values.PAGE)

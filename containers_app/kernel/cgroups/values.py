@@ -2,7 +2,7 @@
 
 CPU is in cores, weights are cgroup v2's 1 to 10000 (100 is the default), sizes are bytes, CPU lists are text like "0-1,3".
 Sources: kernel Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/{memory,cpusets}.rst, scheduler/sched-bwc.rst; the formula
-between shares and weight is the one that OCI runtimes use, chosen so that both defaults (1024 and 100) meet.
+between shares and weight is the one that OCI runtimes use today, chosen so that both defaults (1024 and 100) meet.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def weight(shares: int) -> int:
         return 10_000
     log = math.log2(shares)
     return math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34) * (1 - 1e-12))
+
+
+def weight_by_older_runtimes(shares_: int) -> int:
+    """What runc before 1.3.2 and crun before 1.23 make of it: a straight line, by which the defaults don't meet."""
+    return 1 + (max(MIN_SHARES, min(MAX_SHARES, shares_)) - MIN_SHARES) * 9999 // 262_142
 
 
 def shares(weight_: int) -> int:
@@ -104,7 +109,8 @@ def same(limit: str, requested: LimitValue | None, kernel: LimitValue | None) ->
     if limit == "cpu":
         return abs(amount(requested) - amount(kernel)) <= CLOSE_CORES
     if limit in _IN_PAGES:
-        return whole(requested) // PAGE == whole(kernel) // PAGE
+        apart = abs(whole(requested) // PAGE - whole(kernel) // PAGE)
+        return apart <= (limit == "swap")  # on v1 memory, and memory with swap, are each rounded down: that may be a page
     return requested == kernel
 
 
