@@ -18,11 +18,16 @@ from .task import View
 _COUNT = 65536  # ids of a sandbox
 
 
-def attach_shifted(path: str, base: int, seat: str) -> None:
-    """``path`` at ``seat``, where the ids that are ``base`` and up on the disk are 0 and up."""
+def attach_shifted(path: str, base: int, seat: str, *, read_only: bool = True) -> None:
+    """``path`` at ``seat``, where the ids that are ``base`` and up on the disk are 0 and up.
+
+    No symbolic link in it leads anywhere: who still has the sandbox's mounts (a toolbox, a sandbox that has joined them) may put
+    one in a directory's place while we walk over its files as the host's root.
+    """
     os.makedirs(seat, exist_ok=True)
     tree = sc.open_tree(sc.AT_FDCWD, path, sc.OPEN_TREE_CLONE | sc.OPEN_TREE_CLOEXEC)
     try:
+        sc.mount_setattr(tree, set_=sc.MOUNT_ATTR_NOSYMFOLLOW | (sc.MOUNT_ATTR_RDONLY if read_only else 0))
         if base:
             namespace = _namespace(base)
             try:
@@ -42,9 +47,8 @@ def attach_view(view: View, scratch: str) -> str:
     attach_shifted(view.image, 0, f"{scratch}/image")
     merged = f"{scratch}/merged"
     os.mkdir(merged)
-    mount = rootfs.new_mount(
-        "overlay", sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NODEV, source="terrarium", lowerdir=f"{scratch}/layer:{scratch}/image"
-    )
+    attributes = sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NODEV | sc.MOUNT_ATTR_NOSYMFOLLOW
+    mount = rootfs.new_mount("overlay", attributes, source="terrarium", lowerdir=f"{scratch}/layer:{scratch}/image")
     try:
         sc.move_mount(mount, sc.AT_FDCWD, merged)
     finally:
@@ -61,7 +65,7 @@ def detach(*seats: str) -> None:
 def copy_layer(source: str, source_base: int, target: str, target_base: int, scratch: str) -> None:
     """With everything that overlayfs keeps in it: whiteouts and attributes."""
     attach_shifted(source, source_base, f"{scratch}/from")
-    attach_shifted(target, target_base, f"{scratch}/to")
+    attach_shifted(target, target_base, f"{scratch}/to", read_only=False)
     run(["cp", "-a", "--reflink=auto", f"{scratch}/from/.", f"{scratch}/to/"], "The copy failed")
     run(["sync", "-f", target], "The copy failed")
 
