@@ -15,7 +15,17 @@ import msgspec
 from . import mirror
 from .audits import audit, audit_limits
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from .spec import ENGINE_NAME, STATES, Changes, ContainerSpec, LimitChanges, LimitReading, Namespaces, check_argv
+from .spec import (
+    ENGINE_NAME,
+    NAMESPACE_TYPES,
+    STATES,
+    Changes,
+    ContainerSpec,
+    LimitChanges,
+    LimitReading,
+    Namespaces,
+    check_argv,
+)
 from .visitors import Visitor
 from .worker import protocol
 from .worker.protocol import Command, Container, ExecResult, History, LimitEvents, LogQuery, LogText, Stats
@@ -327,13 +337,14 @@ async def _change_limits(container: Container, command: Command) -> dict[str, Li
 async def execute_command(
     visitor: Visitor, reference: str, argv: tuple[str, ...], timeout: float = 60.0, namespaces: tuple[str, ...] = ()
 ) -> ExecResult:
-    """``namespaces``: only these of the container's; () is all. Without "mnt" the program is the host's, and staff's to start."""
+    """``namespaces``: only these of the container's, and the host's for the rest, which is staff's to ask for; () is all."""
     _check_program(argv)
     if not 0 < timeout <= LONGEST_EXEC:
         raise InvalidInput(f"timeout is from 0 to {LONGEST_EXEC:.0f} seconds.", hint="Leave it out for 60.")
-    if namespaces and "mnt" not in namespaces:
-        staff_only(visitor, "Running the host's programs in a container's namespaces")
     container = await get_container(visitor, reference, to="operate")
+    known = set(NAMESPACE_TYPES)
+    if namespaces and known >= set(namespaces) and known - {"user"} - set(namespaces):
+        staff_only(visitor, "Running a program in some of a container's namespaces, and in the host's for the rest,")
     await audit(visitor, "execute", target_of(container), " ".join(argv))
     return await ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
 

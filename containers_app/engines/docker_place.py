@@ -43,8 +43,8 @@ def find(inspected: Mapping[str, Any], cgroups: Cgroups) -> Place:
     if not pid or not container:
         return NOWHERE
     try:
-        groups = {name: _own_group(path, container) for name, path in cgroups.paths_of(pid).items()}
-        if not any(container in path for path in groups.values()):
+        groups = {name: _own_group(path, container) for name, path in cgroups.paths_of(pid).items() if container in path}
+        if not groups:
             return NOWHERE
         return Place(pid, groups, namespaces.namespaces_of(pid), namespaces.id_map(pid).text)
     except NotFound:  # it ends at this moment; an event will tell
@@ -58,4 +58,4 @@ def _own_group(path: str, container: str) -> str:
         if container in part:
             inner = parts[index + 1 : index + 2]
             return "/".join(parts[: index + 1 + (part.startswith(_PODMANS[0]) and inner == [_PODMANS[1]])])
-    return path
+    raise ValueError(path)

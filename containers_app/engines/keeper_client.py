@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import KernelRefused, WorkerUnavailable
+from ..errors import InvalidInput, KernelRefused, WorkerUnavailable
 from ..kernel import shaping
 from ..kernel.identity import receive_fds
 from ..kernel.keeper_socket import MAX_MESSAGE, widen
@@ -180,8 +180,13 @@ class KeeperClient:
         if self._socket is None:
             return False
         self._seq += 1
+        message = b'{"seq":%d,' % self._seq + request + b"}"
+        if len(message) > MAX_MESSAGE:  # the keeper would drop us for it, and end every launch of ours that is under way
+            raise InvalidInput(
+                "All that is asked for here is too long together.", hint="Shorten paths, arguments or environment."
+            )
         try:
-            socket.send_fds(self._socket, [b'{"seq":%d,' % self._seq + request + b"}"], fds)
+            socket.send_fds(self._socket, [message], fds)
         except (BrokenPipeError, ConnectionError):
             self._lose()
             return False

@@ -29,7 +29,8 @@ from .groups import Groups
 from .image_process import Told
 from .keeper_client import KeeperRefused
 from .limit_readings import check_changes
-from .policy import Policy, check_spec
+from .policy import Policy
+from .policy_checks import check_spec
 from .raw_actions import Actions
 from .raw_checks import check_pids, check_possible, check_rates, ids
 from .raw_copies import Copies
@@ -274,6 +275,9 @@ class RawEngine(Actions):
         pidfd = os.dup(sandbox.pidfd)
         try:
             yield pidfd
+        except NotFound:
+            name = sandbox.record.spec.name
+            raise Conflict(f"{name}'s first process can't be entered.", hint="It is ending, or its first thread has.") from None
         except KernelRefused:
             if select.select([pidfd], [], [], 0)[0]:
                 raise Conflict(f"{sandbox.record.spec.name} has just ended.", hint="Start it first.") from None

@@ -18,6 +18,7 @@ from ..kernel.plan import Plan
 from .base import ExecResult
 from .keeper_client import Exit, KeeperClient
 from .policy import Policy
+from .policy_checks import check_initial_namespace
 
 MAX_OUTPUT = 1 << 20  # bytes of each stream that are kept; the rest is read and dropped, so that the program goes on
 STREAMS = identity.UseStreams(1, False)  # what follows the pidfd: input, output, error
@@ -34,7 +35,10 @@ class RawTerminal:
 
 
 def chosen_flags(policy: Policy, flags: int, namespaces: tuple[str, ...]) -> int:
-    """Those of ``flags`` to join. The user namespace is always one of them: it bounds what the program may do elsewhere."""
+    """Those of ``flags`` to join. The user namespace is always one of them: it bounds what the program may do elsewhere.
+
+    For what is left out it has the host's own, as far as the policy lends them.
+    """
     if not namespaces:
         return flags
     wanted = sc.CLONE_NEWUSER
@@ -45,6 +49,9 @@ def chosen_flags(policy: Policy, flags: int, namespaces: tuple[str, ...]) -> int
             "Outside of the sandbox's mount namespace a program sees the host's files, which this host does not show.",
             hint='Add "mnt", or ask root to set host_image in policy.toml.',
         )
+    for kind, flag in sc.CLONE_FLAGS.items():
+        if flags & flag & ~wanted and kind != "mnt":
+            check_initial_namespace(policy, kind)
     return flags & wanted
 
 

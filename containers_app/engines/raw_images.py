@@ -19,7 +19,8 @@ from ..kernel import host_image, images
 from ..kernel.images.task import Bounds, Commit, CopyLayer, Defaults, Export, Import, View
 from ..spec import ImportSpec
 from .image_process import Told, run_task
-from .policy import Policy, registries
+from .policy import Policy
+from .policy_checks import registries
 from .raw_store import Record
 
 _SHOWN = ("name", "source", "digest", "created_at", "size", "command", "env", "cwd", "user", "owner")

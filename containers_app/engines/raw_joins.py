@@ -18,7 +18,8 @@ from ..errors import Conflict, InvalidInput, NotFound, TerrariumError, Unsupport
 from ..kernel import namespaces, procfs
 from ..spec import ContainerSpec
 from . import raw_plan
-from .policy import UID_RANGE, Policy, check_initial_namespace
+from .policy import UID_RANGE, Policy
+from .policy_checks import check_initial_namespace
 from .raw_checks import REFERENCES
 
 Resolve = Callable[[str], int]  # a container's id or name, in whichever engine → host pid of its first process, 0 if none

@@ -30,7 +30,8 @@ from ..kernel.security import DEFAULT_CAPABILITIES
 from ..spec import ContainerSpec, LimitValue, Namespaces, Security
 from . import raw_plan
 from .base import Container
-from .policy import Policy, check_toolbox
+from .policy import Policy
+from .policy_checks import check_toolbox
 from .raw_exec import RawTerminal
 from .raw_joins import Joiner
 from .raw_run import Runner

@@ -18,6 +18,7 @@ from . import mountinfo
 
 TICKS = os.sysconf("SC_CLK_TCK")  # of utime, stime and starttime, per second
 PAGE = os.sysconf("SC_PAGE_SIZE")
+MAX_ARGUMENTS = 4096  # bytes of a command line that are told, as the kernel itself once had it
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
 _STATES = {
     "R": "running", "S": "sleeping", "D": "waiting", "Z": "zombie", "T": "stopped", "t": "traced", "I": "idle", "X": "dead",
@@ -71,6 +72,18 @@ def read(path: str) -> bytes | None:
         raise
 
 
+def arguments(pid: int, proc: str = "/proc") -> tuple[str, ...]:
+    """The first of them: a process may say that gigabytes are its arguments (PR_SET_MM, prctl(2))."""
+    try:
+        with open(f"{proc}/{pid}/cmdline", "rb", buffering=0) as file:
+            words = file.read(MAX_ARGUMENTS).split(b"\0")
+    except OSError:
+        return ()
+    if not words[-1]:  # each ends with a zero
+        words.pop()
+    return tuple(word.decode(errors="replace") for word in words)
+
+
 def _stat(pid: int, proc: str) -> tuple[str, list[bytes]] | None:
     """(name, the fields after it) of /proc/PID/stat. The name is in brackets and may hold spaces and brackets."""
     data = read(f"{proc}/{pid}/stat")
@@ -121,14 +134,13 @@ def process(pid: int, proc: str = "/proc") -> Process | None:
     if found is None or not status:
         return None
     name, stat = found
-    argv = tuple(word.decode(errors="replace") for word in (read(f"{proc}/{pid}/cmdline") or b"").split(b"\0")[:-1])
     return Process(
         pid=pid,
         ppid=int(stat[1]),
         ns_pid=int((_status_field(status, b"NSpid") or [b"%d" % pid])[-1]),
         uid=int((_status_field(status, b"Uid") or [b"0"])[0]),
         name=name,
-        argv=argv,
+        argv=arguments(pid, proc),
         state=_STATES.get(stat[0].decode(), stat[0].decode()),
         cpu_seconds=(int(stat[11]) + int(stat[12])) / TICKS,
         rss=int(stat[21]) * PAGE,

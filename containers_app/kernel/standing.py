@@ -70,13 +70,21 @@ def _directories(pid: int, lines: list[list[str]], root: str) -> tuple[str, tupl
 
 
 def join_flags(pid: int) -> int:
-    """The namespaces in which a process differs from us; joining one's own is refused by the kernel."""
+    """The namespaces in which a process differs from us; joining one's own is refused by the kernel.
+
+    NotFound when it can't be known of any type that there is: a process whose first thread has ended, while others run, has let
+    go of most, and may have them again by executing a program. Who enters it must not stay in the host's.
+    """
     flags = 0
     for kind in NAMESPACE_TYPES:
         try:
-            theirs, ours = os.readlink(f"/proc/{pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}")
+            ours = os.readlink(f"/proc/self/ns/{kind}")
         except OSError:
-            continue
+            continue  # this kernel has no such type
+        try:
+            theirs = os.readlink(f"/proc/{pid}/ns/{kind}")
+        except OSError:
+            raise _gone(pid) from None
         if theirs != ours:
             flags |= CLONE_FLAGS[kind]
     return flags

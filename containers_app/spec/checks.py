@@ -216,6 +216,8 @@ def check_covered_paths(spec: ContainerSpec) -> None:
     paths = (*spec.security.masked_paths, *spec.security.read_only_paths)
     if len(paths) > 128:
         raise InvalidInput("A container has at most 128 masked and read-only paths.")
+    if sum(map(len, paths)) > 65536:
+        raise InvalidInput("The masked and read-only paths are longer than 65536 characters together.", code="invalid_path")
     for path in paths:
         if not path.startswith("/") or not path.strip("/") or "\x00" in path or len(path) > 4000 or ".." in path.split("/"):
             raise InvalidInput(

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from .. import spec as specs
-from ..engines import policy as policies
+from ..engines import policy_checks as policies
 from ..engines.base import Container, Engine, Terminal
 from ..engines.groups import Groups
 from ..engines.policy import Policy

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import spec as specs
-from ..engines import policy as policies
+from ..engines import policy_checks as policies
 from ..errors import InvalidInput, NotFound
 from ..spec import LimitChanges
 from . import adding, protocol

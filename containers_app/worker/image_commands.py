@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import spec as specs
-from ..engines import policy as policies
+from ..engines import policy_checks as policies
 from ..engines.base import Archive, Engine
 from ..engines.image_process import Told
 from ..engines.raw import RawEngine

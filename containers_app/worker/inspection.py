@@ -14,10 +14,12 @@ from ..kernel import procfs
 from ..kernel.cgroups import Cgroups
 from ..spec import LIMITS
 
+MAX_PROCESSES = 4096  # that are told
+
 
 def processes(container: Container, cgroups: Cgroups) -> list[procfs.Process]:
-    """Oldest first; [] when it does not run."""
-    return procfs.processes(_pids(container, cgroups))
+    """Oldest first; [] when it does not run. No more than ``MAX_PROCESSES``."""
+    return procfs.processes(_pids(container, cgroups)[:MAX_PROCESSES])
 
 
 def namespaces(container: Container, everything: Iterable[Container]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import spec as specs
-from ..engines import policy as policies
+from ..engines import policy_checks as policies
 from ..errors import InvalidInput
 from ..spec import LimitChanges, LimitReading, change_to
 from . import protocol

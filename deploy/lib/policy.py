@@ -35,6 +35,8 @@ seccomp_off = false
 # Ports of this machine that sandboxes may publish, and the networks of this machine's addresses that they may do it on.
 ports = ["1024-65535"]
 port_addresses = ["0.0.0.0/0", "::/0"]
+# Programs that run before all others (the limit rtprio), past any limit on their CPU time: they can hold up the whole machine.
+real_time = false
 # Programs that the kernel spares when memory is short (oom_score_adj below 0), at the cost of all others.
 oom_score_below_zero = false
 # Bind mounts that are the host's peers: what a sandbox mounts below them appears on the host.

@@ -87,6 +87,5 @@ def test_the_group_that_podman_keeps_its_processes_in_is_the_containers() -> Non
         (f"{scope}/container", f"{scope}/container"), (f"{scope}/container/init", f"{scope}/container"), (scope, scope),
         (f"/sys/fs/cgroup/docker/{container}/init.scope", f"/sys/fs/cgroup/docker/{container}"),
         (f"/sys/fs/cgroup/docker/{container}/container", f"/sys/fs/cgroup/docker/{container}"),
-        ("/sys/fs/cgroup", "/sys/fs/cgroup"),
     ):  # fmt: skip
         assert docker_place._own_group(path, container) == own

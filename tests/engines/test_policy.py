@@ -4,10 +4,12 @@ import os
 
 import pytest
 
-from containers_app.engines import policy as module
-from containers_app.engines.policy import Allow, Largest, Peers, Policy, UidRange, check_changes, check_spec, load
+from containers_app.engines import policy_checks as module
+from containers_app.engines.policy import Allow, Largest, Peers, Policy, UidRange, load
+from containers_app.engines.policy_checks import check_changes, check_spec
 from containers_app.errors import InvalidInput, PolicyRefused
 from containers_app.spec import ContainerSpec, Mount, Namespaces, Security
+from containers_app.spec.words import Rlimit
 
 PLAIN = ContainerSpec(name="a")
 
@@ -122,6 +124,8 @@ FORBIDDEN = [
     (PLAIN, Policy(limits=Largest(memory="1G")), "memory"),
     (ContainerSpec(name="a", limits={"memory": 2 << 30}), Policy(limits=Largest(memory="1G")), "memory"),
     (ContainerSpec(name="a", limits={"cpu": 2.5}), Policy(limits=Largest(cpu=2)), "cpu"),
+    (ContainerSpec(name="a", rlimits={"rtprio": Rlimit(0, 1)}), Policy(), "before all other"),
+    (ContainerSpec(name="a", rlimits={"rtprio": Rlimit(0, -1)}), Policy(), "before all other"),
 ]
 
 
@@ -141,6 +145,8 @@ ALLOWED = [
     (ContainerSpec(name="a", security=Security(capabilities=("CAP_SYS_ADMIN",))), Policy(allow=Allow(capabilities=True))),
     (ContainerSpec(name="a", security=Security(seccomp="off")), Policy(allow=Allow(seccomp_off=True))),
     (ContainerSpec(name="a", limits={"memory": 1 << 30}), Policy(limits=Largest(memory="1G"))),
+    (ContainerSpec(name="a", rlimits={"rtprio": Rlimit(0, 0), "nofile": Rlimit(-1, -1)}), Policy()),
+    (ContainerSpec(name="a", rlimits={"rtprio": Rlimit(1, 99)}), Policy(allow=Allow(real_time=True))),
 ]
 
 

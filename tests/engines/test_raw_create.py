@@ -10,7 +10,10 @@ import pytest
 from containers_app import errors
 from containers_app.engines.policy import Allow
 from containers_app.engines.raw import RawEngine
+from containers_app.errors import InvalidInput
 from containers_app.kernel import namespaces
+from containers_app.kernel.keeper_socket import MAX_MESSAGE
+from containers_app.kernel.plan import Plan
 from containers_app.spec import NAMESPACE_TYPES
 
 from .conftest import Home, in_use, spec
@@ -145,3 +148,15 @@ async def test_somebody_who_is_not_root_reads_the_files_that_everybody_may(raw: 
         box.id, ("sh", "-c", "id -u; cat /etc/hostname /etc/passwd | head -2; ls / >/dev/null && echo listed"), 10
     )
     assert result.stdout.splitlines()[:2] == ["1000", "box"] and "listed" in result.stdout, result
+
+
+async def test_a_launch_that_is_too_long_to_tell_the_keeper_is_refused_and_ends_no_other(raw: RawEngine) -> None:
+    box = await raw.create(spec(command=["sleep", "1000"]), "")
+    with pytest.raises(InvalidInput, match="too long"):
+        await raw._runner.keeper.launch(Plan(id="x", run="y", kind="exec", log="x" * MAX_MESSAGE), [])
+    assert raw._runner.keeper.connected and (await raw.execute(box.id, ("echo", "on"), 10)).stdout == "on\n"
+
+
+async def test_paths_that_are_too_long_together_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="together"):
+        spec(security={"masked_paths": ["/" + "x" * 1000] * 70})

@@ -13,7 +13,7 @@ from containers_app.engines.raw import RawEngine
 from containers_app.kernel import namespaces
 from containers_app.spec import NAMESPACE_TYPES
 
-from .conftest import Home, spec
+from .conftest import Home, in_use, spec
 
 LOOK = ("sh", "-c", f"for n in {' '.join(NAMESPACE_TYPES)}; do readlink /proc/self/ns/$n; done")
 
@@ -62,3 +62,13 @@ async def test_the_hosts_files_are_the_policys_to_show(raw: RawEngine) -> None:
         await raw.execute(box.id, ("true",), 10, ("net",))
     assert "host_image" in refused.value.hint
     assert (await raw.execute(box.id, ("hostname",), 10, ("mnt",))).stdout == f"{os.uname().nodename}\n"
+
+
+async def test_the_hosts_own_namespaces_are_the_policys_to_lend(home: Home) -> None:
+    async with in_use(home.engine(Allow(host_namespaces=("uts", "time", "cgroup"))), home) as engine:
+        box = await engine.create(spec(command=["sleep", "1000"]), "")
+        for left_out in ("net", "pid", "ipc"):
+            rest = tuple(kind for kind in NAMESPACE_TYPES if kind != left_out)
+            with pytest.raises(errors.PolicyRefused, match=left_out):
+                await engine.execute(box.id, ("true",), 10, rest)
+        assert (await engine.execute(box.id, ("true",), 10, ("mnt", "net", "pid", "ipc"))).exit_code == 0

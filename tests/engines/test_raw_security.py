@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from containers_app import errors
-from containers_app.engines.policy import Allow, Policy, check_spec
+from containers_app.engines.policy import Allow, Policy
+from containers_app.engines.policy_checks import check_spec
 from containers_app.engines.raw import RawEngine
 from containers_app.kernel.security import capability_mask
 

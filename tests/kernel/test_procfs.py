@@ -33,6 +33,18 @@ def test_a_name_with_brackets_spaces_and_newlines_is_read_whole(tmp_path):
     assert procfs.start_time(7, str(tmp_path)) == 4200
 
 
+def test_of_arguments_without_end_the_first_are_told(tmp_path):
+    """A program may declare any memory to be its arguments (PR_SET_MM): gigabytes of zeros that cost it nothing."""
+    folder = tmp_path / "7"
+    folder.mkdir()
+    with open(folder / "cmdline", "wb") as file:
+        file.write(b"a\0\0b\0")
+        file.truncate(1 << 40)
+    assert procfs.arguments(7, str(tmp_path)) == ("a", "", "b", *[""] * (procfs.MAX_ARGUMENTS - 5))
+    (folder / "cmdline").write_bytes(b"title without an end")
+    assert procfs.arguments(7, str(tmp_path)) == ("title without an end",)
+
+
 def test_processes_that_are_gone_are_left_out(spawn):
     process = spawn("true")
     process.wait()

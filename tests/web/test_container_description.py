@@ -74,5 +74,10 @@ async def test_the_hosts_programs_in_a_containers_namespaces_are_staffs(as_olga,
     await as_olga.post("/containers", SPEC)
     body = {"argv": ["true"], "namespaces": ["net"]}
     assert (await as_olga.post("/containers/web-1/exec", body)).status == 403
-    assert (await as_olga.post("/containers/web-1/exec", body | {"namespaces": ["mnt", "net"]})).status == 200
+    for some in (["mnt"], ["mnt", "net"], ["mnt", "uts", "ipc", "pid", "user", "cgroup", "time"]):
+        assert (await as_olga.post("/containers/web-1/exec", body | {"namespaces": some})).status == 403, (
+            "the host's for the rest"
+        )
+    every = ["mnt", "uts", "ipc", "pid", "net", "cgroup", "time"]
+    assert (await as_olga.post("/containers/web-1/exec", body | {"namespaces": every})).status == 200
     assert (await as_olga.post("/containers/web-1/exec", body | {"namespaces": ["mnt", "disk"]})).status == 400

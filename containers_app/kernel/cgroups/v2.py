@@ -306,6 +306,8 @@ def kill(directory: str) -> None:
             files.write(directory + "/cgroup.freeze", "1")
             files.signal_all(files.pids(directory) or [])
             thaw(directory)
+    else:  # it signals first threads, and a process whose first one has ended while others run hears nothing of it
+        files.signal_all(files.pids(directory) or [])
 
 
 def oom_kills(directory: str) -> int:
