@@ -49,8 +49,12 @@ _decode = msgspec.json.Decoder(GroupRecord).decode
 
 
 class GroupUsage(msgspec.Struct, frozen=True):
-    """Of all members together; None is "not known". ``cpu`` in seconds since the group was made, ``memory`` in bytes."""
+    """Of all members together; None is "not known". ``cpu`` in seconds since the group was made, ``memory`` in bytes.
 
+    ``at`` is when it was read, in seconds of a clock that only runs on: two readings make a rate.
+    """
+
+    at: float
     cpu: float | None
     memory: int | None
     pids: int | None
@@ -226,6 +230,7 @@ class Groups:
         cpu = _number(found.cpu, found.cpu_key)
         memory, cache = _number(found.memory), _number(found.memory_stat, found.cache_key)
         return GroupUsage(
+            time.monotonic(),
             None if cpu is None else cpu * found.cpu_unit,
             None if memory is None else max(0, memory - (cache or 0)),
             _number(found.pids),

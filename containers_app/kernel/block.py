@@ -5,6 +5,8 @@ Source: kernel Documentation/ABI/stable/sysfs-block, Documentation/admin-guide/c
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
 
@@ -29,6 +31,15 @@ def _is_disk(name: str) -> bool:
             return int(file.read()) > 0
     except (OSError, ValueError):
         return False
+
+
+def devices_on(number: str) -> frozenset[str]:
+    """Numbers of the devices that lie on this one or its partitions (device mapper, md), as "253:0"."""
+    found = set()
+    for holders in glob.glob(f"{_SYS}/dev/block/{number}/holders/*") + glob.glob(f"{_SYS}/dev/block/{number}/*/holders/*"):
+        with contextlib.suppress(OSError), open(f"{_SYS}/block/{os.path.basename(holders)}/dev") as file:
+            found.add(file.read().strip())
+    return frozenset(found)
 
 
 def find_disk(written: str) -> str:

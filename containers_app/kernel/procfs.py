@@ -19,6 +19,7 @@ from . import mountinfo
 TICKS = os.sysconf("SC_CLK_TCK")  # of utime, stime and starttime, per second
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MAX_ARGUMENTS = 4096  # bytes of a command line that are told, as the kernel itself once had it
+_BOOT_TIME_KEPT = 10.0  # seconds
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
 _STATES = {
     "R": "running", "S": "sleeping", "D": "waiting", "Z": "zombie", "T": "stopped", "t": "traced", "I": "idle", "X": "dead",
@@ -114,9 +115,13 @@ def is_kernel_thread(pid: int, proc: str = "/proc") -> bool:
     return bool(found and int(found[1][6]) & 0x200000)
 
 
-@lru_cache(maxsize=4)
 def boot_time(proc: str = "/proc") -> float:
-    """Unix seconds."""
+    """Unix seconds. It moves when somebody sets the clock."""
+    return _boot_time(proc, int(time.monotonic() / _BOOT_TIME_KEPT))
+
+
+@lru_cache(maxsize=4)
+def _boot_time(proc: str, _: int) -> float:
     data = read(f"{proc}/stat") or b""
     at = data.find(b"\nbtime ")
     return float(data[at + 7 : data.index(b"\n", at + 7)]) if at >= 0 else time.time()

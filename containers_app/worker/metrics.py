@@ -79,7 +79,7 @@ def _totals(container: Container, cgroups: Cgroups, has_network: bool, proc: str
         started_at=container.started_at,
         cpu=None if cpu is None else cpu * files.cpu_unit,
         cpu_limit=_limit(container, "cpu"),
-        cpu_shares=shares(int(weight)) if weight else None,
+        cpu_shares=_shares(paths.get("cpu", ""), weight),
         periods=number(periods, b"nr_periods ") if periods else None,
         throttled_periods=number(periods, b"nr_throttled ") if periods else None,
         throttled=None if held is None else held * files.held_unit,
@@ -89,7 +89,7 @@ def _totals(container: Container, cgroups: Cgroups, has_network: bool, proc: str
         files=number(stat, files.files_key) if stat else None,
         memory_limit=_whole(_limit(container, "memory")),
         memory_low=_whole(_limit(container, "memory_low")),
-        oom_kills=cgroups.oom_kills(paths),
+        oom_kills=cgroups.oom_kills(paths) if "memory" in paths else None,
         processes=processes,
         threads=_number(files.pids, b""),
         pids_limit=_whole(_limit(container, "pids")),
@@ -122,6 +122,12 @@ def _group(container: Container, cgroups: Cgroups) -> str:
         if path and root and path.startswith(root + "/"):
             return path[len(root) :]
     return "/" + container.id
+
+
+def _shares(directory: str, weight: float | None) -> int | None:
+    """v1 has them as they are; of v2's weight, those that mean as much."""
+    own = _number(f"{directory}/cpu.shares", b"") if directory else None
+    return own or (shares(int(weight)) if weight else None)
 
 
 def _limit(container: Container, name: str) -> float | None:

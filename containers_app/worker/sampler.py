@@ -17,12 +17,14 @@ The files of /proc/PID/net are never kept: an open one holds the network namespa
 from __future__ import annotations
 
 import os
+import re
 import resource
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
-from ..kernel import namespaces, procfs
+from ..kernel import block, namespaces, procfs
 from ..kernel.cgroups.files import Counters
 from ..spec import LimitValue, amount, whole
 from .protocol import HostStats, Stats, StatsFrame
@@ -33,6 +35,9 @@ _REBALANCE_EVERY = 10  # samples; activity shifts slowly, and moving fds costs o
 _SHORT, _LONG = 128, 8192  # bytes; a number, and a memory.stat or io.stat
 _CACHE_KEEPS = 5  # samples; how long an unchanged charge is believed to have an unchanged part of cache
 _SMALLEST_INTERVAL = 0.01  # seconds; a rate over less is noise
+_STACKS_KEPT = 60.0  # seconds; how long devices are believed to lie on each other as they do
+# Bridges, cables and tunnels inside (a container that has containers, or a VPN) carry what its own links carry too.
+_INNER = re.compile(rb"lo$|docker|br-|virbr|cni|flannel|veth|tun|tap|wg|tr[0-9a-f]{6}(-|$)")
 _NO_LIMITS: Mapping[str, LimitValue | None] = {}
 
 
@@ -83,7 +88,6 @@ class Sampler:
         self._host_net = namespaces.initial(proc).get("net", 0)
         self._net_owner: dict[int, str] = {}  # inode of a network namespace → the container it is counted for
         self._host_before: tuple[int, int] | None = None
-        self._cpus = procfs.cpus()
         self._budget = raise_file_limit() - _SPARE_FILES if file_budget is None else file_budget
         self._open = 0
         self._samples = 0
@@ -210,8 +214,9 @@ class Sampler:
             read_rate = _rate(io_read, before[6], passed)
             write_rate = _rate(io_write, before[7], passed)
             if periods is not None and throttled is not None and before[2] is not None and before[3] is not None:
-                all_periods = periods - before[2]
-                held = min(1.0, max(0.0, (throttled - before[3]) / all_periods)) if all_periods > 0 else 0.0
+                held = _held(periods - before[2], throttled - before[3])
+                if not held and periods == before[2] and cpu != before[1] and entry.cpu_limit is not None:
+                    held = None  # it ran, and no period of its own began: the limit is its group's, which counts
             entry.activity = cores or 0.0
         net_in = net_out = None
         if entry.net_inode:
@@ -220,7 +225,7 @@ class Sampler:
         return Stats(cores, memory, pids, *limits, held, read_rate, write_rate, net_in, net_out)
 
     def _net(self, id: str, entry: _Tracked) -> tuple[float | None, float | None]:
-        now = _net_counters(f"{self._proc}/{entry.pid}/net/dev")
+        now = net_counters(f"{self._proc}/{entry.pid}/net/dev")
         before, entry.net_before = entry.net_before, now
         if now is None and procfs.start_time(entry.pid, self._proc) != entry.started:
             self._hand_over_net(id, entry)  # its first process ended, and the pid may soon be someone else's
@@ -234,7 +239,7 @@ class Sampler:
         memory = procfs.memory(self._proc)
         return HostStats(
             cpu=self._host_cpu(),
-            cpus=self._cpus,
+            cpus=procfs.cpus(),
             memory=memory.total - memory.available if memory.total else None,
             memory_total=memory.total,
             load=procfs.load(self._proc),
@@ -252,7 +257,7 @@ class Sampler:
         before, self._host_before = self._host_before, now
         if before is None or now[0] <= before[0]:
             return None
-        return round(max(0, now[1] - before[1]) / (now[0] - before[0]) * self._cpus, 3)
+        return round(max(0, now[1] - before[1]) / (now[0] - before[0]) * procfs.cpus(), 3)
 
 
 def raise_file_limit() -> int:
@@ -262,6 +267,10 @@ def raise_file_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted
+
+
+def _held(periods: int, throttled: int) -> float:
+    return min(1.0, max(0.0, throttled / periods)) if periods > 0 else 0.0
 
 
 def _rate(now: float | None, before: float | None, passed: float) -> float | None:
@@ -319,6 +328,7 @@ def _parse(entry: _Tracked, fds: list[int]) -> _Sample:
         pids = int(pread(pids_fd, _SHORT, 0))
     if io_fd >= 0:
         data = pread(io_fd, _LONG, 0)
+        data = each_byte_once(data)
         io_read, io_write = _total(data, counters.read_key), _total(data, counters.write_key)
     return now, cpu, periods, throttled, memory, pids, io_read, io_write
 
@@ -334,6 +344,23 @@ def _number(data: bytes, key: bytes) -> int | None:
     return int(data[start : data.find(b"\n", start)])
 
 
+def each_byte_once(data: bytes) -> bytes:
+    """io.stat without the devices that another one of it lies on: what goes through both has a line in each."""
+    lines = data.splitlines(keepends=True)
+    numbers = tuple(dict.fromkeys(line.partition(b" ")[0] for line in lines))
+    below = _below(numbers, int(time.monotonic() / _STACKS_KEPT)) if len(numbers) > 1 else ()
+    return b"".join(line for line in lines if line.partition(b" ")[0] not in below) if below else data
+
+
+@lru_cache(maxsize=256)
+def _below(numbers: tuple[bytes, ...], _: int) -> frozenset[bytes]:
+    return frozenset(
+        number
+        for number in numbers
+        if not block.devices_on(number.decode(errors="replace")).isdisjoint(other.decode(errors="replace") for other in numbers)
+    )
+
+
 def _total(data: bytes, key: bytes) -> int:
     """The sum of the numbers after each ``key``: one per block device."""
     total = 0
@@ -345,14 +372,16 @@ def _total(data: bytes, key: bytes) -> int:
     return total
 
 
-def _net_counters(path: str) -> tuple[float, int, int] | None:
-    """(time, bytes in, bytes out) of all interfaces but lo; None when the process is gone."""
+def net_counters(path: str) -> tuple[float, int, int] | None:
+    """(time, bytes in, bytes out) of all interfaces but inner ones; None when the process is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    data = b""
     try:
-        data = os.read(fd, _LONG)
+        while more := os.read(fd, _LONG):  # a page at a time, whatever is asked for
+            data += more
     except OSError:
         return None
     finally:
@@ -360,7 +389,7 @@ def _net_counters(path: str) -> tuple[float, int, int] | None:
     received = sent = 0
     for line in data.split(b"\n")[2:]:
         name, _, rest = line.partition(b":")
-        if rest and name.strip() != b"lo":
+        if rest and not _INNER.match(name.strip()):
             columns = rest.split(None, 9)
             received += int(columns[0])
             sent += int(columns[8])

@@ -13,6 +13,11 @@ test("what a limit does is said in the kernel's own words", () => {
   assert.equal(effectsOf("memory", { oom_kill: 1 })[0].tone, "bad");
 });
 
+test("what a group's limit does is counted there", () => {
+  assert.deepEqual(effectsOf("memory", { memory_max: 0, oom: 0, oom_kill: 0 }, null, false).map(({ text }) => text), ["its group's limit is the tighter one, and counts there"]);
+  assert.deepEqual(effectsOf("memory", { memory_max: 0, oom: 0, oom_kill: 2 }, null, false).map(({ text }) => text), ["oom_kill 2"]);
+});
+
 test("never is not the same as not counted, and not known is nothing", () => {
   assert.deepEqual(texts("pids", { pids_max: 0 }), ["never hit"]);
   assert.deepEqual(texts("memory_low", { memory_low: null }), ["not counted by this kernel"]);

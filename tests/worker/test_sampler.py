@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from containers_app.kernel import block
 from containers_app.kernel.cgroups import choose
-from containers_app.worker.sampler import Sampler, raise_file_limit
+from containers_app.worker.sampler import Sampler, each_byte_once, net_counters, raise_file_limit
 
 BURN = "while True: pass"
 TRAFFIC = """
@@ -66,6 +67,21 @@ def test_cpu_is_in_cores_and_the_share_of_throttled_periods_is_seen(cgroups, top
     assert stats.cpu_limit == 0.1
 
 
+def test_who_is_held_back_by_the_limit_of_a_group_above_is_not_told_as_free(cgroups, top, sampler, spawn):
+    cgroups.create_parent(top, {"cpu": 0.1})
+    paths = cgroups.create(f"{top}/one", {})
+    spawn(sys.executable, "-c", BURN, paths=paths)
+    sampler.track("one", paths, 0, {"cpu": 0.1})
+    time.sleep(0.3)
+    sampler.sample()
+    time.sleep(1)
+    stats = sampler.sample().rows["one"]
+    assert stats.cpu == pytest.approx(0.1, abs=0.03) and stats.throttled is None
+    sampler.track("one", paths, 0, {})
+    time.sleep(0.3)
+    assert sampler.sample().rows["one"].throttled == 0.0, "without any limit nothing holds it back"
+
+
 def test_memory_does_not_count_inactive_file_cache(cgroups, top, sampler, spawn, tmp_path):
     file = tmp_path / "file"
     file.write_bytes(bytes(32 << 20))
@@ -106,6 +122,27 @@ def test_network_is_counted_once_for_each_namespace_and_never_for_the_hosts(cgro
     sampler.sample()
     time.sleep(0.05)
     assert sampler.sample().rows["two"].net_out is not None
+
+
+def test_what_goes_on_between_links_inside_is_not_counted_and_a_long_list_is_read_to_its_end(tmp_path):
+    def line(name, received, sent):
+        return f"{name:>6}: {received} 1 0 0 0 0 0 0 {sent} 1 0 0 0 0 0 0\n"
+
+    inner = [line(name, 500, 500) for name in ("lo", "docker0", "br-0a1b2c", "veth1a2b", "tun0", "wg0", "cni0")]
+    many = [line(f"eth{number}", 10, 1) for number in range(200)]
+    (tmp_path / "dev").write_text("Inter-|\n face |\n" + "".join(inner + many + [line("lower0", 7, 0)]))
+    assert net_counters(str(tmp_path / "dev"))[1:] == (2007, 200)
+
+
+def test_bytes_that_go_through_devices_on_top_of_each_other_are_counted_once(tmp_path, monkeypatch):
+    """An encrypted disk on a partition: sda has a line too. sdb stands for itself."""
+    for place in ("dev/block/8:0/sda2/holders/dm-0", "dev/block/8:16/holders", "dev/block/253:0/holders", "block/dm-0"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "block/dm-0/dev").write_text("253:0\n")
+    monkeypatch.setattr(block, "_SYS", str(tmp_path))
+    both = b"8:0 rbytes=1000 wbytes=10\n253:0 rbytes=900 wbytes=9\n8:16 rbytes=5 wbytes=0\n"
+    assert each_byte_once(both) == b"253:0 rbytes=900 wbytes=9\n8:16 rbytes=5 wbytes=0\n"
+    assert each_byte_once(b"8:0 Read 4\n8:0 Write 1\nTotal 5\n") == b"8:0 Read 4\n8:0 Write 1\nTotal 5\n"
 
 
 def test_a_group_that_vanished_is_left_out_and_seen_again_when_it_is_back(cgroups, top, sampler, spawn):

@@ -13,7 +13,8 @@ import { listen } from "../store.js";
 const READ_EVERY = 2000; // ms
 
 class GroupBox {
-  #before = null; // {at: ms, cpu: s} of the last look
+  #before = null; // {at, cpu} of the last look, both in seconds
+  #rate = null;
 
   constructor(group, table, gone) {
     this.name = group.name;
@@ -31,10 +32,12 @@ class GroupBox {
 
   show(group) {
     this.group = group;
-    const { cpu, memory, pids } = group.usage;
-    const now = performance.now();
-    const rate = cpu == null || !this.#before ? null : Math.max(0, ((cpu - this.#before.cpu) * 1000) / (now - this.#before.at));
-    this.#before = cpu == null ? null : { at: now, cpu };
+    const { at, cpu, memory, pids } = group.usage;
+    if (at !== this.#before?.at) {
+      this.#rate = cpu == null || this.#before?.cpu == null || at < this.#before.at ? null : Math.max(0, (cpu - this.#before.cpu) / (at - this.#before.at));
+      this.#before = { at, cpu };
+    }
+    const rate = this.#rate;
     const limit = (name) => group.limits[name]?.kernel;
     setText(this.use.cpu, format.coresOf(rate, limit("cpu")));
     setText(this.use.memory, format.bytesOf(memory, limit("memory")));

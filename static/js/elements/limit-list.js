@@ -105,7 +105,9 @@ class LimitList extends HTMLElement {
   /** events: what GET …/limits/events tells, null when it is not known */
   showEffects(events, stats) {
     for (const [name, sliders] of this.#sliders) {
-      for (const slider of sliders) slider.showEffects(this.readings[name]?.locked ? [] : effectsOf(name, events, stats), pressureOf(name, events));
+      const { locked, kernel = null, effective = null } = this.readings[name] ?? {};
+      const effects = locked ? [] : effectsOf(name, events, stats, effective === null || effective === kernel);
+      for (const slider of sliders) slider.showEffects(effects, pressureOf(name, events));
     }
   }
 

@@ -21,8 +21,8 @@ export function pressureOf(name, events) {
   return events?.[`${resourceOf(name)}_pressure`] ?? null;
 }
 
-/** → [{text, tone: "" | "warn" | "bad"}] for the limit of this name */
-export function effectsOf(name, events, stats) {
+/** → [{text, tone: "" | "warn" | "bad"}] for the limit of this name. own: it is the tightest one, not that of a group above */
+export function effectsOf(name, events, stats, own = true) {
   if (!events) return [];
   const found = [];
   if (name === "cpu" && stats?.throttled != null) found.push({ text: `${percent(stats.throttled)} throttled`, tone: stats.throttled >= 0.05 ? "warn" : "" });
@@ -33,7 +33,7 @@ export function effectsOf(name, events, stats) {
     if (value > 0) found.push({ text: words(value), tone });
   }
   if (counters.length && !counted.length) found.push({ text: "not counted by this kernel", tone: "" });
-  else if (counted.length && !found.length) found.push({ text: name.startsWith("io_") ? "never waited for disks" : "never hit", tone: "" });
+  else if (counted.length && !found.length) found.push({ text: name.startsWith("io_") ? "never waited for disks" : own ? "never hit" : "its group's limit is the tighter one, and counts there", tone: "" });
   return found;
 }
 
