@@ -2,7 +2,7 @@
 
 For each user name and address FREE wrong passwords cost nothing; each further one doubles the wait, up to LONGEST. For each
 address PER_ADDRESS wrong ones, whatever the names, cost LONGEST. Other addresses are not held back, so nobody can lock
-others out. A right password clears the name's count.
+others out. Of IPv6 a /64 counts as one address. A right password clears the name's count.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hashlib
 import time
 
 from django.core.cache import cache
+
+from .addresses import holder
 
 FREE = 5
 FIRST = 2.0  # seconds
@@ -44,5 +46,6 @@ def succeeded(username: str, address: str) -> None:
 
 
 def _keys(username: str, address: str) -> tuple[str, str]:
-    name = hashlib.sha256(f"{username.casefold()}\0{address}".encode()).hexdigest()
-    return f"log-in-{name}", f"log-in-from-{hashlib.sha256(address.encode()).hexdigest()}"
+    place = holder(address)
+    name = hashlib.sha256(f"{username.casefold()}\0{place}".encode()).hexdigest()
+    return f"log-in-{name}", f"log-in-from-{hashlib.sha256(place.encode()).hexdigest()}"

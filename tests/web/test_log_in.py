@@ -95,3 +95,16 @@ async def test_the_log_in_is_audited_with_its_address(browser, olga, worker):
 async def test_who_is_logged_in_is_sent_on_from_the_log_in_page(browser, olga, worker):
     await browser.log_in("olga")
     assert (await browser.get("/login/"))["Location"] == "/containers/"
+
+
+def test_an_address_of_ipv6_is_its_whole_64_and_one_of_ipv4_is_itself(fresh):
+    for number in range(throttle.FREE):
+        throttle.attempt("olga", f"2001:db8:0:1:{number}::9")
+        throttle.attempt("otto", f"::ffff:192.0.2.{number}")
+    assert throttle.wait("olga", "2001:db8:0:1::7777") > 0
+    assert throttle.wait("olga", "2001:db8:0:2::7777") == 0
+    for number in range(throttle.FREE):
+        assert throttle.wait("otto", f"::ffff:192.0.2.{number}") == 0
+    for _ in range(throttle.FREE):
+        throttle.attempt("otto", "::ffff:192.0.2.1")
+    assert throttle.wait("otto", "192.0.2.1") > 0 and throttle.wait("otto", "192.0.2.2") == 0
