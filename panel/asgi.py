@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
+from .behind_proxy import BehindProxy
 from .body_bound import BodyBound
 from .static_app import App, StaticApp
 
@@ -33,7 +34,7 @@ def build() -> App:
         static: Any = ASGIStaticFilesHandler(django_application)
         http = static
     router: App = ProtocolTypeRouter({"http": http, "websocket": websockets})
-    return router
+    return BehindProxy(router) if settings.TERRARIUM_PUBLIC_URL else router
 
 
 application = build()

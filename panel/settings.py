@@ -21,6 +21,7 @@ TERRARIUM_WORKER_SOCKET = Path(_environ.get("TERRARIUM_WORKER_SOCKET") or "/run/
 TERRARIUM_HOST = _environ.get("TERRARIUM_HOST") or "127.0.0.1"
 TERRARIUM_PORT = read_port(_environ.get("TERRARIUM_PORT") or "8000")
 TERRARIUM_NODE = _environ.get("TERRARIUM_NODE") or "local"
+TERRARIUM_PUBLIC_URL = _environ.get("TERRARIUM_PUBLIC_URL") or ""  # scheme://name, behind a proxy on this machine
 
 DEBUG = _environ.get("TERRARIUM_DEBUG") == "1"  # for development; check terrarium.W001 warns
 SECRET_KEY = read_secret_key(TERRARIUM_WEB_DIR) if TERRARIUM_WEB_DIR else secrets.token_urlsafe(48)
@@ -107,6 +108,8 @@ SESSION_COOKIE_AGE = 14 * 24 * 3600  # seconds
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TERRARIUM_PUBLIC_URL.startswith("https:")
+CSRF_TRUSTED_ORIGINS = [TERRARIUM_PUBLIC_URL] if TERRARIUM_PUBLIC_URL else []  # whatever Host the proxy passes on
 CSRF_FAILURE_VIEW = "containers_app.views.errors.csrf_failed"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # bytes; panel/asgi.py refuses longer bodies before Django reads them

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -32,7 +31,7 @@ async def admit(scope: Scope) -> Visitor | None:
     scheme, _, token = headers.get(b"authorization", "").partition(" ")
     if token:
         visitor = await visitors.by_token(token.strip()) if scheme.lower() == "bearer" else None
-    elif same_origin(headers.get(b"origin", ""), host):
+    elif same_origin(headers.get(b"origin", ""), host, scope.get("scheme", "ws")):
         visitor = await visitors.by_session(_cookie(headers.get(b"cookie", "")))
     else:
         visitor = None
@@ -42,10 +41,13 @@ async def admit(scope: Scope) -> Visitor | None:
     return replace(visitor, address=client[0] if client else None)
 
 
-def same_origin(origin: str, host: str) -> bool:
-    """Is the page that opens the socket one of ours? Host and port count; a proxy may have taken the TLS off."""
-    parts = urlsplit(origin)
-    return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
+def same_origin(origin: str, host: str, scheme: str) -> bool:
+    """Is the page that opens the socket one of ours? Host and port count; a proxy may have taken the TLS off unsaid.
+
+    ``scheme`` is the socket's, "wss" where the proxy says so: then no page that came without TLS.
+    """
+    ours = [settings.TERRARIUM_PUBLIC_URL, f"https://{host}", *([f"http://{host}"] if scheme == "ws" else [])]
+    return bool(origin and host) and origin.lower() in [one.lower() for one in ours]
 
 
 def _cookie(header: str) -> str | None:

@@ -13,6 +13,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .console import Refused
 from .options import DEFAULT_DATA, DEFAULT_RUN, Place, UpOptions, check_pair
@@ -23,7 +24,10 @@ DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 @dataclass(frozen=True)
 class Instance:
-    """``uid``, ``gid`` are the web user's and ``ids_base`` the first of its sub-ids; -1 while there is no such user."""
+    """``uid``, ``gid`` are the web user's and ``ids_base`` the first of its sub-ids; -1 while there is no such user.
+
+    ``public_url``: scheme and name (and port) of the proxy in front, as a browser's Origin tells them; "" where there is none.
+    """
 
     data: Path
     run: Path
@@ -32,6 +36,7 @@ class Instance:
     docker_host: str = DOCKER_SOCKET
     node: str = ""
     allowed_hosts: str = ""
+    public_url: str = ""
     at_boot: bool = False
     uid: int = -1
     gid: int = -1
@@ -59,9 +64,17 @@ class Instance:
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds it."""
+        """Where browsers find it; where no proxy is known, those on this machine."""
+        if self.public_url:
+            return f"{self.public_url}/"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def public_name(self) -> str:
+        """The public URL's host as a Host header has it, without the port."""
+        name = urlsplit(self.public_url).hostname or ""
+        return f"[{name}]" if ":" in name else name
 
     def browser_hosts(self) -> str:
         """The Host names that the web half answers to, as a comma list; ``*`` when every address is served."""
@@ -75,6 +88,7 @@ class Instance:
             own,
             f"[{self.host}]" if ":" in self.host else self.host,
             *self.allowed_hosts.split(","),
+            self.public_name,
         ]
         return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
 
@@ -97,7 +111,8 @@ def remembered_run(data: Path) -> Path | None:
 
 def asked(known: Instance, options: UpOptions) -> Instance:
     """What deploy/up was asked for, over what is remembered."""
-    wanted = {name: getattr(options, name) for name in ("port", "host", "docker_host", "node", "allowed_hosts", "at_boot")}
+    names = ("port", "host", "docker_host", "node", "allowed_hosts", "public_url", "at_boot")
+    wanted = {name: getattr(options, name) for name in names}
     instance = dataclasses.replace(known, **{name: value for name, value in wanted.items() if value is not None})
     return instance if instance.node else dataclasses.replace(instance, node=socket.gethostname().split(".")[0] or "local")
 

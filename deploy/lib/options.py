@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -17,6 +18,9 @@ DEFAULT_RUN = Path("/run/terrarium")
 _SOCKET_PATH_MAX = 107  # bytes, unix(7): sun_path is 108 with its closing zero
 _DOCKER_URL = re.compile(r"(?:(?!raw=)[a-z][a-z0-9-]{0,31}=)?(?:unix:///[^\s,]+|tcp://[^\s,/]+)", re.ASCII)
 _NODE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}", re.ASCII)
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PUBLIC_URL = re.compile(rf"(https?)://({_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?/?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 T = TypeVar("T")
 
 
@@ -38,6 +42,7 @@ class UpOptions:
     docker_host: str | None
     node: str | None
     allowed_hosts: str | None
+    public_url: str | None
     admin_password_file: Path | None
     at_boot: bool | None
     detach: bool
@@ -68,8 +73,11 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
         help="a Docker daemon (unix:///var/run/docker.sock); several with commas or by giving it again",
     )
     parser.add_argument("--node", metavar="NAME", help="this machine's name in the panel (its host name)")
+    parser.add_argument("--allowed-hosts", metavar="NAMES", help="comma list of further names that browsers may use")
     parser.add_argument(
-        "--allowed-hosts", metavar="NAMES", help="comma list of further names that browsers may use, as behind a proxy"
+        "--public-url",
+        metavar="URL",
+        help="where browsers find the panel behind a proxy on this machine, such as https://panel.example; none: no proxy",
     )
     parser.add_argument(
         "--admin-password-file",
@@ -91,6 +99,7 @@ def parse_up(words: list[str], environ: Mapping[str, str]) -> UpOptions:
         docker_host=_checked(value("docker_host"), _docker_urls),
         node=_checked(value("node"), _node),
         allowed_hosts=value("allowed_hosts"),
+        public_url=_checked(value("public_url"), _public_url),
         admin_password_file=_checked(value("admin_password_file"), lambda text: Path(os.path.abspath(text))),
         at_boot=_checked(value("at_boot"), _truth),
         detach=given.detach or _truth(environ.get("TERRARIUM_DETACH", "")),
@@ -206,6 +215,30 @@ def _node(text: str) -> str:
     if not _NODE.fullmatch(text):
         raise Refused(f"{text!r} is not a node's name: use letters, digits, '-' and '.'.", exit_code=2)
     return text
+
+
+def _public_url(text: str) -> str:
+    """As a browser's Origin says it: small letters, an address in its usual form, no default port. "" for none."""
+    if text == "none":
+        return ""
+    refusal = Refused(
+        f"{text!r} is not a public URL: give http or https and a name, no path, such as --public-url https://panel.example.",
+        exit_code=2,
+    )
+    if (found := _PUBLIC_URL.fullmatch(text.lower())) is None:
+        raise refusal
+    scheme, name, port = found.groups()
+    number = _DEFAULT_PORTS[scheme] if port is None else int(port)
+    try:
+        if name.startswith("["):
+            name = f"[{IPv6Address(name[1:-1])}]"
+        elif name.rpartition(".")[2].isdigit():  # a browser reads what ends in a number as an address
+            name = str(IPv4Address(name))
+    except ValueError:
+        raise refusal from None
+    if not 1 <= number <= 65535:
+        raise refusal
+    return f"{scheme}://{name}" if number == _DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{number}"
 
 
 def _truth(text: str) -> bool:

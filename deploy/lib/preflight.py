@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 from containers_app.kernel import syscalls
@@ -160,6 +161,12 @@ def check_address(instance: Instance) -> None:
     except (socket.gaierror, UnicodeError):
         raise Refused(f"{instance.host!r} is not an address of this machine: give one such as --host 127.0.0.1.") from None
     family, kind, protocol, _name, address = found[0]
+    heard = ip_address(str(address[0]))
+    if instance.public_url and not (heard.is_loopback or heard.is_unspecified):
+        raise Refused(
+            f"--public-url is for a proxy on this machine, which finds the panel at the loop-back and not at {instance.host}: "
+            "use --host 127.0.0.1."
+        )
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -69,6 +69,7 @@ def environment(instance: Instance) -> dict[str, str]:
         "TERRARIUM_PORT": str(instance.port),
         "TERRARIUM_NODE": instance.node,
         "TERRARIUM_ALLOWED_HOSTS": instance.browser_hosts(),
+        "TERRARIUM_PUBLIC_URL": instance.public_url,
     }
 
 

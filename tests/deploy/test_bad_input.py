@@ -35,6 +35,27 @@ def test_a_docker_url_that_is_none(tmp_path: Path, url: str) -> None:
     assert "--docker-host" in refused(tmp_path, "--docker-host", url, code=2)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "panel.example", "https://", "ftp://panel.example", "https://panel.example/terrarium", "https://panel.example?x",
+        "https://root@panel.example", "https://panel.example:0", "https://panel.example:65536", "https://panel.example:",
+        "https://.example", "https://*.example", "https://panel.example.", "https://a_b.example", "https://-a.example",
+        "https://bücher.example", "https://192.0.2", "https://300.0.2.1", "https://[192.0.2.1]", "https://[::g]",
+        "https://2001:db8::1", "https://a.example,https://b.example", "https://panel.example\n", " https://panel.example",
+    ],
+)  # fmt: skip
+def test_a_public_url_that_is_none(tmp_path: Path, url: str) -> None:
+    assert "--public-url" in refused(tmp_path, f"--public-url={url}", code=2)
+
+
+def test_a_public_url_and_an_address_at_which_no_proxy_here_looks(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.99", 9))
+        own = probe.getsockname()[0]
+    assert "--host 127.0.0.1" in refused(tmp_path, "--public-url", "https://panel.example", "--host", own)
+
+
 def test_an_unknown_option(tmp_path: Path) -> None:
     assert "--help" in refused(tmp_path, "--colour", code=2)
 

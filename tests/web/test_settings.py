@@ -89,3 +89,12 @@ def test_two_panels_on_one_host_do_not_share_cookies(tmp_path):
     code = "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME)"
     first, second = (set(ask(tmp_path, code, TERRARIUM_PORT=port).split()) for port in ("8000", "8001"))
     assert len(first | second) == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "told"), [("", "False False []"), ("http://a.example", "False False ['http://a.example']"),
+                      ("https://a.example", "True True ['https://a.example']")]
+)  # fmt: skip
+def test_behind_a_proxy_with_tls_cookies_are_secure_and_its_forms_are_taken(tmp_path, url, told):
+    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.CSRF_TRUSTED_ORIGINS)"
+    assert ask(tmp_path, code, TERRARIUM_PUBLIC_URL=url) == told
