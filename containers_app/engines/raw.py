@@ -41,6 +41,7 @@ from .raw_removal import dockers, group_names
 from .raw_restarter import Restarter
 from .raw_run import Runner, Sandbox, disk_refused, join_flags
 from .raw_spares import Spares
+from .raw_spoilt import Spoilt
 from .raw_store import Record, Store
 from .toolbox import Toolboxes
 
@@ -72,6 +73,7 @@ class RawEngine(Actions):
         )  # fmt: skip
         self.toolboxes = Toolboxes(node, policy, self._store, cgroups, self._runner, self._joiner)
         self._spares = Spares(self._runner, self._maker, self._store, cgroups, self._taken)
+        self._spoilt = Spoilt(node, self._store, cgroups, self._runner.release)
         self._restarter = Restarter(self._launch_again, self._touch)
         self.copies = Copies(self._find, self._store, self._maker, self.images_of, self._runner.spawn)
 
@@ -81,17 +83,18 @@ class RawEngine(Actions):
         """Find out what became of everything, whatever was killed when, and adopt what runs."""
         self._changed = changed
         self.groups.open()
-        records, broken = self._store.load()
-        in_use = any(record.spec.image == "busybox" for record in records)
+        records, half_made, spoilt = self._store.load()
+        in_use = bool(spoilt) or any(record.spec.image == "busybox" for record in records)
         await asyncio.to_thread(self.images_of.open, f"{self._data}/busybox/bin/busybox", busybox_in_use=in_use)
         await self.wire.open(records)
         await self._runner.keeper.open()
-        for name in broken:
+        for name in half_made:
             log.warning("sandbox %s was never finished; it is removed", name)
             self._store.remove(name)  # what it had of control groups goes below: no record claims it
         # One that is ready has none: a launch makes them before the record says so.
         wanted = {self._runner.group_of(record) for record in records if record.phase != "ready"} | self.groups.places()
         there = group_names(self._cgroups, self._tag)
+        wanted |= self._spoilt.open(spoilt, there)
         for group in sorted(there - wanted - dockers(there)):
             self._runner.release(self._cgroups.find(group))
         children = await self._runner.keeper.children() if self._runner.keeper.connected else []
@@ -136,21 +139,25 @@ class RawEngine(Actions):
 
     def status(self) -> EngineStatus:
         if self._runner.keeper.connected:
-            return EngineStatus("raw", True, f"{len(self._sandboxes)} sandboxes, cgroups {self._cgroups.version}")
+            spoilt = len(self._spoilt.all())
+            more = f" and {spoilt} whose record can't be read" if spoilt else ""
+            return EngineStatus("raw", True, f"{len(self._sandboxes)} sandboxes{more}, cgroups {self._cgroups.version}")
         return EngineStatus("raw", False, "the keeper does not answer", "It is restarted by deploy/up; running sandboxes go on.")
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def owns(self, container_id: str) -> bool:
+        if self._spoilt.get(container_id) is not None:
+            return True
         with contextlib.suppress(NotFound):
             return self._find(container_id) is not None
         return False
 
     def all(self) -> list[Container]:
-        return [self._view(sandbox) for sandbox in self._sandboxes.values()]
+        return [self._view(sandbox) for sandbox in self._sandboxes.values()] + self._spoilt.all()
 
     def get(self, container_id: str) -> Container:
-        return self._view(self._find(container_id))
+        return self._spoilt.get(container_id) or self._view(self._find(container_id))
 
     def _find(self, wanted: str) -> Sandbox:
         if sandbox := self._sandboxes.get(wanted):
@@ -158,11 +165,12 @@ class RawEngine(Actions):
         for sandbox in self._sandboxes.values():
             if sandbox.record.spec.name == wanted:
                 return sandbox
+        self._spoilt.refuse(wanted)
         raise NotFound(f"There is no sandbox called “{wanted[:64]}”.", hint="It may have been removed.")
 
     def _records(self) -> list[Record]:
-        """Also of those whose files are being copied: their ids and addresses are taken."""
-        return [sandbox.record for sandbox in self._sandboxes.values()] + self.copies.under_way
+        """Also of those whose files are being copied, and what is known of the spoilt: their ids and addresses are taken."""
+        return [sandbox.record for sandbox in self._sandboxes.values()] + self.copies.under_way + self._spoilt.records()
 
     def _taken(self) -> list[Record]:
         """With the spares': what they hold counts as used."""
@@ -266,6 +274,13 @@ class RawEngine(Actions):
             record.attachment = self.wire.networks.attachment(raw_making.addresses(self._taken()), record.spec.network)
         await self._runner.launch(sandbox, raw_making.addresses(self._taken()), lambda: None)
 
+    async def remove(self, container_id: str, force: bool) -> None:
+        if self._spoilt.get(container_id) is None:
+            await super().remove(container_id, force)
+        else:
+            await self._spoilt.remove(container_id, force)
+            self._changed(container_id)
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextlib.contextmanager
@@ -325,6 +340,8 @@ class RawEngine(Actions):
         )
 
     def look_again(self, container_id: str) -> None:
+        if self._spoilt.get(container_id) is not None:
+            return
         sandbox = self._find(container_id)
         sandbox.cached = None
         if not sandbox.lock.locked():  # else it is we who change it, and who look afterwards

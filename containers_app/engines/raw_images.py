@@ -57,7 +57,8 @@ class RawImages:
         return row | {"engine": "raw", "in_use_by": self._users(image.name)}
 
     def _users(self, name: str) -> list[str]:
-        return sorted(record.spec.name for record in self._records() if record.spec.image == name)
+        """Those whose image is not known ("", raw_spoilt.py) too: it may be any."""
+        return sorted(record.spec.name for record in self._records() if record.spec.image in (name, ""))
 
     # ── making and removing ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,8 @@ was under way:
 
     ready ◀──▶ starting ──▶ running ──▶ ready (with an ending)      removing, from running
 
-A directory without a record is half made: the record comes last. Its last two versions are kept (kernel/state_file.py).
+A directory without a record is half made: the record comes last. Its last two versions are kept (kernel/state_file.py). A record
+that is there and can't be read is no reason to lose a sandbox: all of that stays (raw_spoilt.py).
 ``starting``: a launch was asked for, adopt it or clean up; a new sandbox goes there at once. ``removing``: finish the removal.
 """
 
@@ -16,13 +17,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from ..errors import Conflict
 from ..kernel import state_file, top_directory
 from ..kernel.network import Attachment
-from ..spec import ContainerSpec, LimitValue, Port
+from ..spec import ContainerSpec, LimitValue, Port, stored_decoder
 
 UIDS_EACH = 65536
 
@@ -63,7 +65,7 @@ class Record(msgspec.Struct, kw_only=True):
     owner: str
     created_at: float
     uid_base: int
-    phase: str = "ready"
+    phase: Literal["ready", "starting", "running", "removing"] = "ready"
     requested: dict[str, LimitValue] = {}
     attachment: Attachment | None = None
     ports: tuple[Port, ...] = ()  # as they were published last: 0 has become a port
@@ -86,7 +88,15 @@ class Record(msgspec.Struct, kw_only=True):
         return [(self.uid_base, UIDS_EACH)] if self.uid_base else []
 
 
-_decode = msgspec.json.Decoder(Record).decode
+class Loaded(NamedTuple):
+    """``half_made`` are ids without a record, of sandboxes never finished. ``spoilt``: id → why its record can't be read."""
+
+    records: list[Record]
+    half_made: list[str]
+    spoilt: dict[str, str]
+
+
+_decode = stored_decoder(Record)
 
 
 class Store:
@@ -107,15 +117,19 @@ class Store:
     def new_id(self) -> str:
         return secrets.token_hex(6)
 
-    def load(self) -> tuple[list[Record], list[str]]:
-        """(records, ids whose record can't be read). A directory without a record is one that was never finished."""
-        records, broken = [], []
+    def load(self) -> Loaded:
+        loaded = Loaded([], [], {})
         for name in self.names():
+            path = f"{self.home(name)}/record.json"
             try:
-                records.append(state_file.read(f"{self.home(name)}/record.json", _decode))
-            except (OSError, ValueError):
-                broken.append(name)
-        return records, broken
+                loaded.records.append(state_file.read(path, _decode))
+            except FileNotFoundError:
+                loaded.half_made.append(name)
+            except OSError as error:
+                loaded.spoilt[name] = f"{path} can't be read: {error.strerror}"
+            except ValueError as error:
+                loaded.spoilt[name] = str(error)
+        return loaded
 
     def names(self) -> list[str]:
         """Of every sandbox that has a directory. What a removal, or a worker with spares, left behind when killed goes now."""
@@ -158,6 +172,14 @@ class Store:
             os.mkdir(path)
             os.chmod(path, 0o755)  # noqa: S103  whatever our umask is: the upper's mode is that of / inside
             os.chown(path, record.uid_base, record.uid_base)
+
+    def layer_facts(self, sandbox: str) -> tuple[float, int]:
+        """(when it was made, the host's user id of its root), by what it can't change; 0 where that is not there."""
+        try:
+            facts = os.stat(f"{self.home(sandbox)}/work")
+        except OSError:
+            return 0.0, 0
+        return facts.st_mtime, facts.st_uid
 
     def remove(self, sandbox: str) -> None:
         """Out of the way in one step first: the keeper may be writing an exit record there at this moment."""

@@ -3,6 +3,8 @@
     PATH        the version that was written last; without it there is no such state
     PATH.new    the one before it. Where only one can be read that one counts, else the one with the higher number
 
+One can't be read when it was cut short, or when the disk, or a lack of memory or descriptors, keeps it from us at this moment.
+
 A version is written over the one before the last and then takes the last one's place, in one step (renameat2): a new file each
 time, or one emptied first, would be written to the disk at once by ext4, which takes milliseconds. A full disk mostly takes it.
 """
@@ -43,26 +45,37 @@ def write(path: str, data: bytes) -> None:
 
 
 def read(path: str, decode: Callable[[bytes], State]) -> State:
-    """``decode`` raises ValueError for what was cut short. FileNotFoundError: there is none; ValueError: none can be read."""
+    """``decode`` raises ValueError for what was cut short.
+
+    FileNotFoundError: there is none. Where none can be read: the OSError that kept the last version from us, or ValueError.
+    """
     last, before = _decoded(path, decode), None
     with contextlib.suppress(FileNotFoundError):
         before = _decoded(path + ".new", decode)
-    if before is not None and (last is None or before.version > last.version):
+    if (
+        before is not None
+        and not isinstance(before, Exception)
+        and (isinstance(last, Exception) or before.version > last.version)
+    ):
         with contextlib.suppress(OSError):  # so that what is written next goes over the other one
             sc.exchange(path + ".new", path)
         return before
-    if last is None:
-        raise ValueError(f"{path} can't be read")
+    if isinstance(last, Exception):
+        raise last
     return last
 
 
-def _decoded(path: str, decode: Callable[[bytes], State]) -> State | None:
-    with open(path, "rb") as file:
-        data = file.read()
+def _decoded(path: str, decode: Callable[[bytes], State]) -> State | OSError | ValueError:
+    """The error where it can't be read. Raises FileNotFoundError."""
     try:
-        return decode(data)
-    except ValueError:
-        return None
+        with open(path, "rb") as file:
+            return decode(file.read())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return error
+    except ValueError as error:
+        return ValueError(f"{path} can't be read: {error}")
 
 
 def sync(paths: Iterable[str]) -> None:

@@ -10,4 +10,5 @@ from .images import *
 from .limits import *
 from .networks import *
 from .parsing import *
+from .stored import *
 from .words import *

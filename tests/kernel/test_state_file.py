@@ -68,6 +68,23 @@ def test_where_both_are_spoilt_it_says_so(path: str, spoilt: bytes) -> None:
         state_file.read(path, decode)
 
 
+@pytest.mark.parametrize("hidden", ["", ".new"])
+def test_where_the_disk_keeps_one_from_us_the_other_counts(path: str, hidden: str) -> None:
+    write(path, 1, "one")
+    write(path, 2, "two")
+    os.unlink(path + hidden)
+    os.symlink(path + hidden, path + hidden)  # which can't be opened: ELOOP
+    assert state_file.read(path, decode).word == ("two" if hidden else "one")
+
+
+def test_where_the_disk_keeps_both_from_us_that_is_told_and_no_word_of_spoilt_state(path: str) -> None:
+    for one in (path, path + ".new"):
+        os.symlink(one, one)
+    with pytest.raises(OSError, match="symbolic links") as refused:
+        state_file.read(path, decode)
+    assert refused.value.errno == errno.ELOOP
+
+
 def test_a_write_that_was_killed_before_the_exchange_counts_when_it_was_whole(path: str) -> None:
     write(path, 1, "one")
     Path(path + ".new").write_text('{"version": 2, "word": "two"}')
