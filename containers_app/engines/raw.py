@@ -90,7 +90,7 @@ class RawEngine(Actions):
         await self._runner.keeper.open()
         for name in half_made:
             log.warning("sandbox %s was never finished; it is removed", name)
-            self._store.remove(name)  # what it had of control groups goes below: no record claims it
+            self._remove_left(name)  # what it had of control groups goes below: no record claims it
         # One that is ready has none: a launch makes them before the record says so.
         wanted = {self._runner.group_of(record) for record in records if record.phase != "ready"} | self.groups.places()
         there = group_names(self._cgroups, self._tag)
@@ -104,7 +104,7 @@ class RawEngine(Actions):
             outcome = raw_recover.look(record, children, self._cgroups.pids(sandbox.paths))
             if outcome.action == "remove":
                 self._runner.release(sandbox.paths)
-                self._store.remove(record.id)
+                self._remove_left(record.id)
             else:
                 self._sandboxes[record.id] = sandbox
                 await self._runner.recover(sandbox, outcome)
@@ -113,6 +113,12 @@ class RawEngine(Actions):
                 self._restarter.look(sandbox)
         await self.wire.assert_rules()
         self._runner.spawn(self._release_again())
+
+    def _remove_left(self, sandbox: str) -> None:
+        try:
+            self._store.remove(sandbox)
+        except OSError as error:
+            log.warning("sandbox %s can't be removed: %s", sandbox, error)
 
     async def _release_again(self) -> None:
         """A process that is slow to die holds its control groups: they go when it has gone, unless its sandbox runs anew."""

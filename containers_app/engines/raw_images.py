@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from ..errors import Conflict
-from ..kernel import host_image, images
+from ..kernel import file_tree, host_image, images
 from ..kernel.images.task import Bounds, Commit, CopyLayer, Defaults, Export, Import, View
 from ..spec import ImportSpec
 from .image_process import Told, run_task
@@ -86,7 +85,7 @@ class RawImages:
         if users := self._users(name):
             shown = ", ".join(users[:10]) + (f" and {len(users) - 10} more" if len(users) > 10 else "")
             raise Conflict(f"The image {name} is used by {shown}.", code="image_in_use", hint="Remove them first.")
-        await asyncio.to_thread(shutil.rmtree, images.hide_image(self._directory, name))
+        await asyncio.to_thread(file_tree.clear_away, images.hide_image(self._directory, name))
 
     async def commit(self, record: Record, name: str, owner: str, told: Told) -> str:
         self.check_free(name)
@@ -132,4 +131,4 @@ class RawImages:
         try:
             yield scratch
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, scratch))
+            await asyncio.shield(asyncio.to_thread(file_tree.clear_away, scratch))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 
 from ..errors import NotFound, TerrariumError
+from ..kernel import file_tree
 from ..kernel.cgroups import Cgroups, files
 from ..kernel.networks import remove_networks
 from .docker_rates import remove_rates
@@ -59,12 +59,13 @@ async def remove_everything(*, tag: str, data: str, run: str, cgroups: Cgroups) 
             await asyncio.to_thread(store.remove, name)
         except (TerrariumError, OSError) as error:
             left.append(f"sandbox {name}: {error}")
+    left += store.half_removed()
     try:
         for paths in (cgroups.paths(top), cgroups.former_paths(top)):
             await asyncio.to_thread(cgroups.remove, paths)
         for root in cgroups.elsewhere:
             await asyncio.to_thread(files.remove, f"{root}/{top}")
-        await asyncio.to_thread(shutil.rmtree, f"{data}/groups", ignore_errors=True)
+        await asyncio.to_thread(file_tree.clear_away, f"{data}/groups")
         await asyncio.to_thread(remove_rates, tag, data)
         await asyncio.to_thread(remove_networks, tag, f"{data}/state/network.json")
     except (TerrariumError, OSError) as error:

@@ -15,18 +15,18 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from ..errors import Conflict
-from ..kernel import state_file, top_directory
+from ..kernel import file_tree, state_file, top_directory
 from ..kernel.network import Attachment
 from ..spec import ContainerSpec, LimitValue, Port, stored_decoder
 
 UIDS_EACH = 65536
+_REMOVED = ".removed-"  # before the id, where it is no sandbox any more
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -135,9 +135,13 @@ class Store:
         """Of every sandbox that has a directory. What a removal, or a worker with spares, left behind when killed goes now."""
         self.remove_spares(*os.listdir(self._spares))
         for name in os.listdir(self.directory):
-            if name.startswith(".removed-"):
-                shutil.rmtree(f"{self.directory}/{name}")
-        return sorted(os.listdir(self.directory))
+            if name.startswith(_REMOVED):
+                file_tree.clear_away(f"{self.directory}/{name}")
+        return sorted(name for name in os.listdir(self.directory) if not name.startswith(_REMOVED))
+
+    def half_removed(self) -> list[str]:
+        """Directories of which something can't be removed; the log says what."""
+        return [f"{self.directory}/{name}" for name in os.listdir(self.directory) if name.startswith(_REMOVED)]
 
     def save(self, record: Record) -> None:
         """Whole or not at all, whoever is killed when; ``sync`` makes it outlive a power cut too."""
@@ -164,7 +168,7 @@ class Store:
 
     def remove_spares(self, *spares: str) -> None:
         for spare in spares:
-            shutil.rmtree(self.spare_home(spare), ignore_errors=True)
+            file_tree.clear_away(self.spare_home(spare))
 
     def make_layer(self, record: Record, home: str = "") -> None:
         for name in ("upper", "work"):
@@ -183,11 +187,10 @@ class Store:
 
     def remove(self, sandbox: str) -> None:
         """Out of the way in one step first: the keeper may be writing an exit record there at this moment."""
-        gone = f"{self.directory}/.removed-{sandbox}"
+        gone = f"{self.directory}/{_REMOVED}{sandbox}"
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.home(sandbox), gone)
-        if os.path.exists(gone):
-            shutil.rmtree(gone)
+        file_tree.clear_away(gone)
 
 
 def free_uid_base(base: int, count: int, used: Iterable[tuple[int, int]]) -> int:

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from containers_app.kernel import file_tree
+
 from . import boot, locks, preflight, processes, sweep, unit, users
 from .console import Refused, say
 from .instance import MARKER, Instance, load, owner_of_run
@@ -122,8 +124,15 @@ def _purge(data: Path) -> None:
     if os.path.ismount(data):
         for entry in data.iterdir():
             if entry.name != "lost+found":
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                _remove(entry)
         return
     doomed = data.with_name(f".{data.name}.removed-{time.time_ns()}")
     data.rename(doomed)
-    shutil.rmtree(doomed)
+    _remove(doomed)
+
+
+def _remove(path: Path) -> None:
+    try:
+        file_tree.remove(str(path))
+    except OSError as error:
+        raise Refused(f"{path} can't be removed whole: {error}. Remove it by hand.") from None

@@ -12,10 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.lib import down
+from deploy.lib.instance import MARKER
+from tests.kernel.test_file_tree import nest
 from tests.panel import Panel
 
 
@@ -42,6 +46,13 @@ class Api:
             time.sleep(0.1)
             job = self("GET", f"/jobs/{job['id']}")
         assert job["state"] == "done", job
+
+
+def test_a_very_deep_tree_in_the_data_directory_goes_with_it(tmp_path: Path) -> None:
+    nest(tmp_path / "data/sandboxes/.removed-0123456789ab", 1500)
+    (tmp_path / "data" / MARKER).touch()
+    down._purge(tmp_path / "data")
+    assert os.listdir(tmp_path) == []
 
 
 def fill(panel: Panel, image: str) -> int:

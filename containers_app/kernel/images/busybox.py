@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import KernelRefused, Unsupported
-from .. import resolver, top_directory
+from .. import file_tree, resolver, top_directory
 from .store import Image, get_image, read_image, remove_scratch, replace_image, write_facts, write_file
 
 BUSYBOX = "/bin/busybox"
@@ -91,8 +90,7 @@ def _build(images: Path, busybox: str, program: bytes, applets: list[str]) -> No
         write_facts(scratch, _image(busybox, program, size))
         replace_image(scratch, images / "busybox")
     finally:
-        if scratch.exists():
-            shutil.rmtree(scratch)
+        file_tree.clear_away(str(scratch))
 
 
 def _read_static(busybox: str) -> bytes:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shutil
 from pathlib import Path
 
 import msgspec
 
 from ...errors import Conflict, InvalidInput, NotFound
+from .. import file_tree
 
 SPOILT = "unknown: its image.json can't be read"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,126}", re.ASCII)
@@ -112,7 +112,7 @@ def remove_scratch(images_dir: str) -> None:
     """What a build or a removal left behind when it was killed. To be called while no other one runs."""
     for entry in os.scandir(images_dir) if os.path.isdir(images_dir) else []:
         if entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
+            file_tree.clear_away(entry.path)
 
 
 def replace_image(scratch: Path, place: Path) -> None:
@@ -123,7 +123,7 @@ def replace_image(scratch: Path, place: Path) -> None:
     old = place.with_name(f".{place.name}-old-{os.getpid()}")
     place.rename(old)
     scratch.rename(place)
-    shutil.rmtree(old)
+    file_tree.clear_away(str(old))
 
 
 def read_image(images_dir: str, name: str) -> Image | None:

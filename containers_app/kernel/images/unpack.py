@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import stat
 import tarfile
 from collections.abc import Callable
 from typing import Any
 
 from ...errors import InvalidInput, KernelRefused
+from .. import file_tree
 from . import attributes
 from .reading import PIECE, Plain
 from .task import Budget
@@ -86,16 +86,16 @@ class Unpacker:
         elif member.isreg():
             return self._file(member, path, plain)
         elif member.issym():
-            _make_room(path)
+            file_tree.remove(path)
             os.symlink(member.linkname, path)
         elif member.islnk():
             target = f"/{safe_name(member.linkname)}"
             if target != path:
-                _make_room(path)
+                file_tree.remove(path)
                 os.link(target, path, follow_symlinks=False)
             return None
         elif member.isfifo():
-            _make_room(path)
+            file_tree.remove(path)
             os.mkfifo(path)
         else:
             raise InvalidInput(f"{name} is of a kind that no image has.", code="invalid_tar", hint=_HINT)
@@ -109,7 +109,7 @@ class Unpacker:
     @staticmethod
     def _directory(path: str) -> None:
         if path != "/" and not stat.S_ISDIR(_mode(path)):
-            _make_room(path)
+            file_tree.remove(path)
             os.mkdir(path, 0o700)
 
     def _file(self, member: tarfile.TarInfo, path: str, plain: Plain) -> None:
@@ -117,7 +117,7 @@ class Unpacker:
         holes: Any = member.sparse  # of an extension, not of tar itself: where its pieces go
         pieces: list[tuple[int, int]] = holes if member.issparse() else [(0, member.size)]
         self._budget.spend(size=max(0, member.size - sum(size for _, size in pieces)))
-        _make_room(path)
+        file_tree.remove(path)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             for offset, size in pieces:
@@ -138,12 +138,12 @@ class Unpacker:
         """A whiteout: what lies below it goes; an opaque one empties a directory of what lower layers brought."""
         directory, _, word = name.rpartition("/")
         if word != _OPAQUE:
-            _make_room(f"/{directory}/{word.removeprefix(_WHITEOUT)}" if word != _WHITEOUT else "/nothing")
+            file_tree.remove(f"/{directory}/{word.removeprefix(_WHITEOUT)}" if word != _WHITEOUT else "/nothing")
             return
         for entry in os.listdir(f"/{directory}") if os.path.isdir(f"/{directory}") else []:
             inside = f"{directory}/{entry}".strip("/")
             if inside not in self._layer and not any(known.startswith(f"{inside}/") for known in self._layer):
-                _make_room(f"/{inside}")
+                file_tree.remove(f"/{inside}")
 
 
 def safe_name(name: str) -> str:
@@ -163,14 +163,6 @@ def _mode(path: str) -> int:
         return os.lstat(path).st_mode
     except FileNotFoundError:
         return 0
-
-
-def _make_room(path: str) -> None:
-    mode = _mode(path)
-    if stat.S_ISDIR(mode):
-        shutil.rmtree(path)
-    elif mode:
-        os.unlink(path)
 
 
 def _copy(plain: Plain, descriptor: int, size: int) -> None:

@@ -107,6 +107,14 @@ def test_a_file_over_a_link_replaces_the_link(images, tmp_path):
     assert not (root / "etc/motd").is_symlink()
 
 
+def test_a_file_over_a_very_deep_directory_replaces_all_of_it(images):
+    tar = Tar()
+    for level in range(1, 1501):
+        tar.directory("/".join("a" * level))
+    root = imported(images, "deep", tar.add("a", b"flat").done())
+    assert (root / "a").read_bytes() == b"flat"
+
+
 def test_device_files_are_left_out_and_said_so(images):
     tar = Tar().add("dev/sda", type=tarfile.BLKTYPE, devmajor=8, devminor=0).add("dev/mem", type=tarfile.CHRTYPE, devmajor=1)
     outcome = run_tar(images, "a", tar.add("ok", b"1").done())
