@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -92,18 +96,20 @@ def read(path: Path, query: LogQuery) -> tuple[str, str]:
 
 
 def test_rotation_keeps_offsets_times_and_the_end_of_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "LOG_BOUND", 100)
+    monkeypatch.setattr(logs, "LOG_BOUND", 8192)
     path, keeper = watched(tmp_path)
-    for number in range(20):
-        with path.open("ab") as log:
-            log.write(b"number %02d\n" % number)
+    lines = [f"{f'number {number:02}':1023}\n" for number in range(17)]
+    for number, line in enumerate(lines):
+        with path.open("a") as log:
+            log.write(line)
+        os.utime(path, (number, number))
         keeper.look()
-    assert path.stat().st_size <= 100 and Path(f"{path}.1").stat().st_size == 100
-    text, following = read(path, LogQuery(tail=1000))
-    assert text.endswith("".join(f"number {number:02}\n" for number in range(11, 20))) and following == "200"
-    assert read(path, LogQuery(after="190")) == ("number 19\n", "200")
-    assert read(path, LogQuery(after="3"))[1] == "200"  # what it names is gone: what is left, from its beginning
-    assert len(times(read(path, LogQuery(timestamps=True, tail=5))[0])) == 5
+    assert path.stat().st_size <= 8192 and Path(f"{path}.1").stat().st_size == 8192
+    assert read(path, LogQuery(tail=1000)) == ("".join(lines[1:]), str(17 * 1024))
+    assert read(path, LogQuery(after=str(16 * 1024))) == (lines[16], str(17 * 1024))
+    assert read(path, LogQuery(after="3"))[1] == str(17 * 1024)  # what it names is gone: what is left, from its beginning
+    told = times(read(path, LogQuery(timestamps=True))[0])
+    assert [at for at, _ in told] == list(range(1, 17))
 
 
 def test_a_log_made_huge_by_one_call_is_bounded_without_copying_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +119,90 @@ def test_a_log_made_huge_by_one_call_is_bounded_without_copying_it(tmp_path: Pat
         log.truncate(1 << 40)
     keeper.look()
     assert path.stat().st_size == 0 and Path(f"{path}.1").stat().st_size == 1000
+
+
+def test_a_log_that_passes_the_bound_again_soon_keeps_less_but_always_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LOG_BOUND", 16384)
+    path, keeper = watched(tmp_path)
+    for seconds, kept in ((1e9, 16384), (1e9, 1024), (1e9, 1024), (0.0, 16384), (1e9, 1024)):
+        monkeypatch.setattr(logs, "KEEP_SECONDS", seconds)
+        path.write_bytes(b"x" * 20_000 + b"the last word\n")
+        keeper.look()
+        assert path.stat().st_size == 0 and Path(f"{path}.1").stat().st_size == kept
+        text, following = read(path, LogQuery())
+        assert text.endswith("x" * 1000 + "the last word\n") and read(path, LogQuery(after=following)) == ("", following)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """With room for one log and a half."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def room(place: Path) -> int:
+    facts = os.statvfs(place)
+    return facts.f_bavail * facts.f_frsize
+
+
+@pytest.mark.parametrize("size", [17 << 20, 64 << 20])
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_log_that_has_filled_the_disk_is_emptied_and_goes_on(disk: Path, size: int, looked: bool) -> None:
+    path, keeper = watched(disk)
+    path.write_bytes(b"begin\n")
+    if looked:
+        keeper.look()
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as log:
+        while log.tell() < size:
+            log.write(b"x" * 4096)
+    if size == 17 << 20:
+        with contextlib.suppress(OSError):
+            (disk / "other").write_bytes(b"x" * (6 << 20))
+    keeper.look()
+    assert path.stat().st_size == 0 and room(disk) > 16 << 20
+    with path.open("ab") as log:
+        log.write(b"more\n")
+    keeper.look()
+    text, following = read(path, LogQuery())
+    assert text == "more\n" and logs.read_marks(str(path))[1][-1][0] == int(following)
+    with path.open("ab") as log:
+        log.write(b"and more\n")
+    assert read(path, LogQuery(after=following))[0] == "and more\n"
+
+
+@pytest.mark.parametrize("place", ["disk", "tmp_path"])
+@pytest.mark.parametrize("said", [b"", b"said\n"])
+def test_what_a_program_reserves_without_writing_it_is_bounded_too(
+    request: pytest.FixtureRequest, place: str, said: bytes
+) -> None:
+    path, keeper = watched(request.getfixturevalue(place) / "data")
+    path.write_bytes(said)
+    keeper.look()
+    subprocess.run(["fallocate", "--keep-size", "--length", str(17 << 20), str(path)], check=True)
+    assert path.stat().st_size == len(said) and path.stat().st_blocks * 512 >= 17 << 20
+    keeper.look()
+    assert path.stat().st_blocks == 0 and read(path, LogQuery()) == (said.decode(), str(len(said)))
+
+
+def test_a_log_made_as_long_as_can_be_again_and_again_is_told_of_all_the_same(disk: Path) -> None:
+    """Offsets don't grow past what can be written down."""
+    path, keeper = watched(disk)
+    for _ in range(6):
+        os.truncate(path, 1 << 62)
+        keeper.look()
+        with path.open("ab") as log:
+            log.write(b"more\n")
+        keeper.look()
+        text, following = read(path, LogQuery())
+        assert text.endswith("more\n") and read(path, LogQuery(after=following)) == ("", following)
+        again = Logs(str(disk))
+        again.look()
+        assert again._known == keeper._known
 
 
 def test_a_log_emptied_by_its_own_program_goes_on(tmp_path: Path) -> None:
