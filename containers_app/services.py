@@ -65,15 +65,6 @@ async def get_container(visitor: Visitor, reference: str, to: Literal["read", "o
     return container
 
 
-async def may_operate(visitor: Visitor, container_id: str) -> bool:
-    """For what goes on for a while, such as a terminal. Raises WorkerUnavailable when it can't be told."""
-    try:
-        await get_container(visitor, container_id, to="operate")
-    except (NotFound, PermissionDenied):
-        return False
-    return True
-
-
 async def _look_up(visitor: Visitor, reference: str, fresh: bool) -> Container:
     known = mirror.current()
     if not await known.ready():

@@ -9,8 +9,8 @@ import msgspec
 
 from . import mirror
 from .audits import audit
-from .errors import InvalidInput, KernelRefused, PermissionDenied, Unsupported
-from .services import get_container, target_of
+from .errors import InvalidInput, KernelRefused, NotFound, PermissionDenied, Unsupported
+from .services import get_container, may_see_owner, target_of
 from .spec import check_argv
 from .visitors import Visitor
 from .worker import protocol, terminals
@@ -58,7 +58,7 @@ async def open_toolbox(visitor: Visitor, reference: str, image: str, rows: int, 
     """→ the session's id, as of a terminal; when it is closed, the toolbox is gone."""
     _check_size(rows, columns)
     container = await get_container(visitor, reference, to="operate")
-    if not container.user_map and not visitor.is_staff:
+    if _is_for_staff(container, toolbox=True) and not visitor.is_staff:
         raise PermissionDenied("A toolbox beside a container that has the host's users is for staff.", hint="Use a terminal.")
     key = await _open(visitor, container, protocol.OpenToolbox(container.id, image, rows, columns))
     await audit(visitor, "open toolbox", target_of(container), image)
@@ -81,7 +81,29 @@ async def _open(visitor: Visitor, container: Container, command: protocol.OpenTe
         await client.call(protocol.ResizeTerminal(opened.terminal, rows, columns), msgspec.Raw)
 
     session = terminals.TerminalSession(descriptor, opened.is_tty, resize, rows=rows, columns=columns)
-    return table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id))
+    for_staff = _is_for_staff(container, isinstance(command, protocol.OpenToolbox))
+    return table.add(session, terminals.Holder(visitor.user_id, visitor.session, container.id, container.owner, for_staff))
+
+
+def _is_for_staff(container: Container, toolbox: bool) -> bool:
+    return container.engine != "raw" or (toolbox and not container.user_map)
+
+
+def find_terminal(visitor: Visitor, key: str) -> terminals.TerminalSession:
+    """To look at and to type into. NotFound also for another user's; one that its user may no longer be at is closed.
+
+    Told by what was known when it was opened, of which nothing changes: terminals outlive the worker.
+    """
+    table = terminals.table()
+    session, holder = table.get(key, visitor.user_id), table.holder(key)
+    if holder is not None and not _may_be_at(visitor, holder):
+        table.close(key, visitor.user_id, "You may no longer operate this container.")
+        raise NotFound("There is no such terminal session.", hint="You may no longer operate its container.")
+    return session
+
+
+def _may_be_at(visitor: Visitor, holder: terminals.Holder) -> bool:
+    return visitor.is_staff or (not holder.for_staff and may_see_owner(visitor, holder.owner))
 
 
 async def close_terminal(visitor: Visitor, key: str) -> None:

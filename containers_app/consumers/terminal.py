@@ -9,12 +9,12 @@ The session (worker/terminals.py) holds the pty, replays what was shown and wait
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from typing import Any
 
 import msgspec
 
-from .. import services, visitors
+from .. import terminal_services, visitors
 from ..errors import TerrariumError
 from ..visitors import Visitor
 from ..worker import terminals
@@ -22,8 +22,12 @@ from .admission import LOGGED_OUT, NOT_FOUND, Scope, admit
 from .live import BAD_MESSAGE, Receive, Send, refuse
 
 CHECK = 5.0  # seconds between looks whether the visitor may still be here
+MOST_FAILED = 3  # such looks in a row, after which nobody may stay on trust
 INPUT_FULL = 4413  # close code: the program does not read what is typed
 ENDED = 1000
+UNKNOWN = 1011  # whether the visitor may be here can't be told; the browser tries again
+
+_log = logging.getLogger(__name__)
 
 
 class _Resize(msgspec.Struct, tag="resize", frozen=True):
@@ -45,23 +49,23 @@ async def terminal(scope: Scope, receive: Receive, send: Send) -> None:
     if visitor is None:
         await refuse(send)
         return
+    key = scope["url_route"]["kwargs"]["session"]
     try:
-        session = terminals.table().get(scope["url_route"]["kwargs"]["session"], visitor.user_id)
+        session = terminal_services.find_terminal(visitor, key)
     except TerrariumError:
         await refuse(send, NOT_FOUND)
         return
-    holder = terminals.table().holder(scope["url_route"]["kwargs"]["session"])
     await send({"type": "websocket.accept"})
-    await TerminalSocket(visitor, session, holder.container if holder else "", send).run(receive)
+    await TerminalSocket(visitor, session, key, send).run(receive)
 
 
 class TerminalSocket:
     """A viewer of one session. What the session tells is put in order by a queue, whose length the session bounds."""
 
-    def __init__(self, visitor: Visitor, session: terminals.TerminalSession, container: str, send: Send) -> None:
+    def __init__(self, visitor: Visitor, session: terminals.TerminalSession, key: str, send: Send) -> None:
         self._visitor = visitor
         self._session = session
-        self._container = container
+        self._key = key
         self._send = send
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -104,8 +108,8 @@ class TerminalSocket:
             self._session.acknowledge(self, message.bytes)
         return 0
 
-    def _end(self) -> None:
-        self._queue.put_nowait({"type": "websocket.close", "code": LOGGED_OUT})
+    def _end(self, code: int = LOGGED_OUT) -> None:
+        self._queue.put_nowait({"type": "websocket.close", "code": code})
 
     async def _send_queued(self) -> None:
         while True:
@@ -115,20 +119,26 @@ class TerminalSocket:
                 return
 
     async def _check(self) -> None:
-        """Log-out and loss of role end it, also when they happen in another web process."""
+        """Log-out and loss of role end the session, also when they happen in another web process."""
+        failed = 0
         while True:
             await asyncio.sleep(CHECK)
-            visitor = await visitors.again(self._visitor)
-            if visitor is None or not await self._may_operate(visitor):
+            try:
+                visitor = await visitors.again(self._visitor)
+            except Exception:
+                _log.exception("whether a terminal's visitor may stay could not be told")
+                failed += 1
+                if failed == MOST_FAILED:
+                    return self._end(UNKNOWN)
+                continue
+            failed = 0
+            if visitor is None:
                 self._end()
-                return
-
-    async def _may_operate(self, visitor: Visitor) -> bool:
-        """True while it can't be found out (the worker is away): terminals outlive the worker."""
-        if self._container and self._session.alive:
-            with contextlib.suppress(TerrariumError):
-                return await services.may_operate(visitor, self._container)
-        return True
+                return terminals.table().close_for_session_key(self._visitor.session)
+            try:
+                terminal_services.find_terminal(visitor, self._key)
+            except TerrariumError:
+                return None  # the session has told its viewers why it was closed
 
 
 def _text(message: dict[str, Any]) -> dict[str, Any]:

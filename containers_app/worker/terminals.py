@@ -268,6 +268,8 @@ class Holder:
     user: int
     session_key: str  # of the log-in; "" for API tokens
     container: str
+    owner: str = ""  # the container's; "" is nobody
+    for_staff: bool = False  # whoever owns it: it is Docker's, or stands in the host's user namespace
 
 
 class TerminalTable:
@@ -316,9 +318,9 @@ class TerminalTable:
         """This user's sessions: (id, session, holder, Unix time of opening), oldest first."""
         return [(key, *found) for key, found in self._sessions.items() if found[1].user == user]
 
-    def close(self, key: str, user: int) -> None:
+    def close(self, key: str, user: int, reason: str = "The session was closed.") -> None:
         self.get(key, user)
-        self._forget(key)
+        self._forget(key, reason)
 
     def close_for_user(self, user: int, reason: str = "You have been logged out.") -> None:
         self._close_where(lambda holder: holder.user == user, reason)

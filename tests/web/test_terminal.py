@@ -1,4 +1,13 @@
+import asyncio
 import json
+import signal
+
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
+
+from containers_app import visitors
+from containers_app.consumers import terminal
+from containers_app.worker import terminals
 
 from .conftest import websocket
 
@@ -107,20 +116,92 @@ async def test_a_foreign_origin_or_no_session_is_refused(browser, staff, worker)
     await socket.disconnect()
 
 
-async def test_a_lost_role_ends_it(browser, staff, worker, monkeypatch):
-    from containers_app import visitors
-    from containers_app.consumers import terminal
+async def demoted(user):
+    user.is_staff = False
+    await user.asave()
+    visitors.forget()
 
+
+async def closed(socket) -> tuple[int, list[str]]:
+    """(close code, the text frames before it)"""
+    texts = []
+    while (message := await socket.receive_output(timeout=30))["type"] != "websocket.close":
+        if message.get("text"):
+            texts.append(message["text"])
+    return message["code"], texts
+
+
+async def test_a_lost_role_ends_it_and_its_shell(browser, staff, worker, monkeypatch):
     monkeypatch.setattr(terminal, "CHECK", 0.02)
     worker.engine.add("web-1", owner="somebody-else")
-    _, socket = await opened(browser, worker)
-    staff.is_staff = False
-    await staff.asave()
-    visitors.forget()
-    while (message := await socket.receive_output(timeout=30))["type"] != "websocket.close":
-        pass
-    assert message["code"] == 4401
+    session, socket = await opened(browser, worker)
+    await demoted(staff)
+    _, texts = await closed(socket)
+    assert json.loads(texts[-1]) == {"type": "exit", "reason": "You may no longer operate this container."}
     await socket.disconnect()
+    assert await asyncio.to_thread(worker.engine.shells[0].wait, 30) == -signal.SIGHUP
+    assert terminals.table().holder(session) is None
+
+
+async def test_who_lost_the_role_meanwhile_is_not_let_in_again(browser, staff, worker):
+    worker.engine.add("web-1", owner="somebody-else")
+    session, socket = await opened(browser, worker)
+    await socket.disconnect()
+    await demoted(staff)
+    again = websocket(f"/ws/terminal/{session}/", cookie=browser.cookie)
+    await again.connect()
+    assert await again.receive_output() == {"type": "websocket.close", "code": 4404}
+    assert await asyncio.to_thread(worker.engine.shells[0].wait, 30) == -signal.SIGHUP
+
+
+async def test_it_is_known_without_the_worker_who_lost_the_role(browser, staff, worker):
+    worker.engine.add("web-1", owner="somebody-else")
+    session, socket = await opened(browser, worker)
+    await socket.disconnect()
+    await worker.server.close()
+    await demoted(staff)
+    again = websocket(f"/ws/terminal/{session}/", cookie=browser.cookie)
+    await again.connect()
+    assert (await again.receive_output())["code"] == 4404
+    await worker.open()
+
+
+async def test_who_lost_the_role_keeps_the_terminals_of_what_is_theirs(browser, staff, worker, monkeypatch):
+    monkeypatch.setattr(terminal, "CHECK", 0.02)
+    session, socket = await opened(browser, worker)
+    await demoted(staff)
+    await socket.send_to(bytes_data=b"echo sti''ll\n")
+    await shown(socket, b"still")
+    await socket.disconnect()
+    await (await attached(browser, session)).disconnect()
+
+
+async def test_a_log_out_elsewhere_ends_it_and_its_shell(browser, staff, worker, monkeypatch):
+    monkeypatch.setattr(terminal, "CHECK", 0.02)
+    session, socket = await opened(browser, worker)
+    await Session.objects.filter(session_key=browser.session).adelete()
+    visitors.forget()
+    assert (await closed(socket))[0] == 4401
+    await socket.disconnect()
+    assert terminals.table().holder(session) is None
+
+
+async def test_nobody_stays_on_trust_while_the_database_does_not_answer(browser, staff, worker, monkeypatch, caplog):
+    session, socket = await opened(browser, worker)
+
+    def broken(_):
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(terminal, "CHECK", 0.02)
+    other = await attached(browser, session)
+    monkeypatch.setattr(visitors, "_read_session", broken)
+    visitors.forget()
+    assert (await closed(other))[0] == 1011
+    assert caplog.text.count("could not be told") == terminal.MOST_FAILED
+    monkeypatch.undo()
+    await other.disconnect()
+    await socket.disconnect()
+    await (await attached(browser, session)).disconnect()
 
 
 async def test_nonsense_ends_this_socket_only(browser, staff, worker):
