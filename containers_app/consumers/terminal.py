@@ -3,7 +3,8 @@
     browser → {"type":"resize","rows","columns"}   {"type":"ack","bytes": rendered since the socket opened}   bytes: typed
     server  → {"type":"ready","rows","columns"}    {"type":"exit","reason"}                                   bytes: output
 
-The session (worker/terminals.py) holds the pty, replays what was shown and waits for acknowledgements.
+The session (worker/terminals.py) holds the pty, replays what was shown and waits for acknowledgements. A browser's word for
+those is taken only as far as its connection has taken the bytes (flow.py): what waits for it here is at most a window.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..errors import TerrariumError
 from ..visitors import Visitor
 from ..worker import terminals
 from .admission import LOGGED_OUT, NOT_FOUND, Scope, admit
+from .flow import Flow
 from .live import BAD_MESSAGE, Receive, Send, refuse
 
 CHECK = 5.0  # seconds between looks whether the visitor may still be here
@@ -67,7 +69,10 @@ class TerminalSocket:
         self._session = session
         self._key = key
         self._send = send
+        self._flow = Flow(send)
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._handed_over = 0  # bytes of output
+        self._ended = False
 
     def output(self, data: bytes) -> None:
         self._queue.put_nowait({"type": "websocket.send", "bytes": data})
@@ -78,18 +83,22 @@ class TerminalSocket:
 
     async def run(self, receive: Receive) -> None:
         leave = visitors.watch(self._visitor, self._end)
+        self._flow.begin()
         tasks = [asyncio.create_task(self._send_queued()), asyncio.create_task(self._check())]
         try:
             self._queue.put_nowait(_text({"type": "ready", "rows": self._session.rows, "columns": self._session.columns}))
             self._session.attach(self)
             while (message := await receive())["type"] == "websocket.receive":
+                if self._ended:
+                    continue
                 data = message.get("bytes")
                 code = self._type(data) if data is not None else self._control(message.get("text") or "")
                 if code:
-                    self._queue.put_nowait({"type": "websocket.close", "code": code})
+                    self._end(code)
         finally:
             self._session.detach(self)
             leave()
+            self._flow.end()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -105,18 +114,28 @@ class TerminalSocket:
         if isinstance(message, _Resize):
             self._session.resize(message.rows, message.columns)
         else:
-            self._session.acknowledge(self, message.bytes)
+            self._session.acknowledge(self, min(message.bytes, self._handed_over))
         return 0
 
     def _end(self, code: int = LOGGED_OUT) -> None:
-        self._queue.put_nowait({"type": "websocket.close", "code": code})
+        """At once: a browser that takes nothing can't hold that up, and what it sends from now on counts for nothing."""
+        if not self._ended:
+            self._ended = True
+            self._session.detach(self)
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._queue.put_nowait({"type": "websocket.close", "code": code})
+            self._flow.stopProducing()
 
     async def _send_queued(self) -> None:
         while True:
             message = await self._queue.get()
-            await self._send(message)
             if message["type"] == "websocket.close":
-                return
+                return await self._send(message)
+            await self._flow.wait()
+            if not self._ended:
+                await self._send(message)
+                self._handed_over += len(message.get("bytes") or b"")
 
     async def _check(self) -> None:
         """Log-out and loss of role end the session, also when they happen in another web process."""

@@ -2,6 +2,7 @@ import asyncio
 import json
 import signal
 
+import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 
@@ -212,6 +213,97 @@ async def test_nonsense_ends_this_socket_only(browser, staff, worker):
     assert message["code"] == 4400
     await socket.disconnect()
     await (await attached(browser, session)).disconnect()
+
+
+class Line:
+    """A viewer's connection without a server: it takes what it is sent, unless ``flow`` is told to pause."""
+
+    def __init__(self, session, key):
+        self.sent = []
+        self.messages = asyncio.Queue()
+        self.news = asyncio.Event()
+        visitor = visitors.Visitor(terminals.table().holder(key).user, "staff", is_staff=True, session="of-the-line")
+        self.socket = terminal.TerminalSocket(visitor, session, key, self.take)
+        self.flow = self.socket._flow
+        self.task = asyncio.create_task(self.socket.run(self.messages.get))
+
+    async def take(self, message):
+        self.sent.append(message)
+        self.news.set()
+
+    @property
+    def bytes(self):
+        return sum(len(message.get("bytes") or b"") for message in self.sent)
+
+    def say(self, **message):
+        self.messages.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
+
+    async def until(self, condition):
+        async with asyncio.timeout(30):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+    async def leave(self):
+        self.messages.put_nowait({"type": "websocket.disconnect"})
+        await self.task
+
+
+async def seated(browser, worker):
+    """(session, a line whose shell writes without end and waits for an acknowledgement)"""
+    key, socket = await opened(browser, worker)
+    await socket.disconnect()
+    session = terminals.table().get(key, terminals.table().holder(key).user)
+    line = Line(session, key)
+    await line.until(lambda: line.bytes)
+    session.write(b"yes\n")
+    await line.until(lambda: session.paused)
+    return session, line
+
+
+async def test_who_acknowledges_without_reading_gets_no_more(browser, staff, worker):
+    session, line = await seated(browser, worker)
+    line.flow.pauseProducing()  # as the transport does when the client takes nothing
+    line.say(type="ack", bytes=line.bytes)  # all of this the connection had taken
+    async with asyncio.timeout(30):
+        while not session.paused or line.messages.qsize():
+            await asyncio.sleep(0.01)
+    before = line.bytes
+    for total in range(before, before + 4 * terminals.WINDOW, 4096):
+        line.say(type="ack", bytes=total)
+    async with asyncio.timeout(30):
+        while line.messages.qsize():
+            await asyncio.sleep(0.01)
+    assert session.paused and line.bytes == before
+    waiting = sum(len(message.get("bytes") or b"") for message in line.socket._queue._queue)
+    assert waiting <= terminals.WINDOW + 2 * terminals.CHUNK
+    line.flow.resumeProducing()
+    await line.until(lambda: line.bytes > before)
+    line.say(type="ack", bytes=line.bytes)
+    await line.until(lambda: line.bytes > before + terminals.WINDOW)
+    await line.leave()
+
+
+@pytest.mark.parametrize("why", ["log-out", "nonsense"])
+async def test_who_takes_nothing_can_t_hold_up_the_end(browser, staff, worker, why, monkeypatch):
+    session, line = await seated(browser, worker)
+    typed = []
+    monkeypatch.setattr(session, "write", typed.append)
+    line.flow.pauseProducing()
+    line.say(type="ack", bytes=line.bytes)
+    async with asyncio.timeout(30):
+        while line.socket._queue.qsize() < 2:
+            await asyncio.sleep(0.01)
+    if why == "log-out":
+        visitors.end("of-the-line")
+    else:
+        line.say(type="nonsense")
+    await line.until(lambda: line.sent[-1]["type"] == "websocket.close")
+    line.messages.put_nowait({"type": "websocket.receive", "bytes": b"too late"})
+    line.say(type="nonsense")
+    await line.leave()
+    assert [message["type"] for message in line.sent].count("websocket.close") == 1
+    assert (session.viewers, session.alive, typed) == (0, True, [])
 
 
 async def test_it_goes_on_without_the_worker(browser, staff, worker):
