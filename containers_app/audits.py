@@ -4,23 +4,32 @@ A slider that is dragged makes fifty changes of limits a second. Of these the lo
 it is written with the first change and brought along with the next ones, until none has come for SETTLED seconds, LONGEST at
 most, or another entry of anybody's follows. Who waits for a change does not wait for its entry. A web process that is killed
 loses what the last BREATH seconds would have written, not the changes: the worker's own activity log has each.
+
+Nobody escapes the log by hanging up: what the worker was asked it carries out whoever waits for the answer, so an act goes on to
+its entry too (``carried_out``), and what was refused has none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import IntegrityError
 from django.utils import timezone
 
 from . import database
+from .errors import TerrariumError
 from .models import AuditEntry
 from .spec import LimitChanges
 from .visitors import Visitor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SETTLED, LONGEST = 0.5, 5.0  # seconds
 BREATH = 0.05  # seconds between two writes of what is being moved
@@ -42,6 +51,31 @@ class _Moves:
 _moving: dict[tuple[int, str, str], _Moves] = {}  # user, action and target → what more changes are counted to
 _unwritten: list[_Moves] = []
 _writer: asyncio.Task[None] | None = None
+_acts: set[asyncio.Task[Any]] = set()  # under way; the event loop itself holds tasks weakly
+
+
+def carried_out(act: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """An act that goes on to its end when who asked for it leaves and is cancelled."""
+
+    @functools.wraps(act)
+    async def whole(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.create_task(act(*args, **kwargs))
+        _acts.add(task)
+        task.add_done_callback(_acts.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_failure)
+            raise
+
+    return whole
+
+
+def _tell_failure(act: asyncio.Task[Any]) -> None:
+    """Nobody else would."""
+    error = None if act.cancelled() else act.exception()
+    if error is not None and not isinstance(error, TerrariumError):
+        _log.error("what an absent visitor had asked for failed", exc_info=error)
 
 
 async def audit(visitor: Visitor, action: str, target: str, detail: str = "") -> None:

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from . import mirror
-from .audits import audit, audit_limits
+from .audits import audit, audit_limits, carried_out
 from .errors import NotFound
 from .services import may_see_owner, staff_only
 from .spec import LimitChanges, LimitReading
@@ -37,18 +37,21 @@ async def list_groups(visitor: Visitor) -> list[Group]:
     ]
 
 
+@carried_out
 async def create_group(visitor: Visitor, name: str, limits: LimitChanges) -> Group:
     group = await mirror.current().client.call(protocol.CreateGroup(name, visitor.username, limits), Group)
     await audit(visitor, "create group", name)
     return group
 
 
+@carried_out
 async def remove_group(visitor: Visitor, name: str) -> None:
     await get_group(visitor, name)
     await mirror.current().client.call(protocol.RemoveGroup(name), msgspec.Raw)
     await audit(visitor, "remove group", name)
 
 
+@carried_out
 async def add_to_group(visitor: Visitor, name: str, pid: int, to: tuple[str, ...]) -> Group:
     """A process of the host shares the group's budget from then on; it goes back to the host when the group goes."""
     await get_group(visitor, name)
@@ -62,6 +65,7 @@ async def read_group_limits(visitor: Visitor, name: str) -> dict[str, LimitReadi
     return (await get_group(visitor, name)).limits
 
 
+@carried_out
 async def update_group_limits(visitor: Visitor, name: str, changes: LimitChanges) -> dict[str, LimitReading]:
     await get_group(visitor, name)
     readings = await mirror.current().client.call(protocol.UpdateGroupLimits(name, changes), dict[str, LimitReading])

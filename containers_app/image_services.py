@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from . import mirror
-from .audits import audit
+from .audits import audit, carried_out
 from .errors import InvalidInput, NotFound, PermissionDenied
 from .services import get_container, may_see_owner, target_of
 from .spec import ImportSpec, check_image_name
@@ -42,6 +42,7 @@ def _shown(visitor: Visitor, image: dict[str, Any]) -> dict[str, Any]:
     return image | {"in_use_by": [name for name in image["in_use_by"] if name in mine]}
 
 
+@carried_out
 async def import_image(visitor: Visitor, spec: ImportSpec) -> Job:
     if not visitor.is_staff:
         raise PermissionDenied("Importing images is for staff.", hint="Ask an administrator.")
@@ -50,6 +51,7 @@ async def import_image(visitor: Visitor, spec: ImportSpec) -> Job:
     return job
 
 
+@carried_out
 async def remove_image(visitor: Visitor, name: str) -> None:
     image = await get_image(visitor, name)
     if not may_see_owner(visitor, image["owner"]):
@@ -66,6 +68,7 @@ async def export_image(visitor: Visitor, name: str) -> int:
     return descriptor
 
 
+@carried_out
 async def clone_container(visitor: Visitor, reference: str, name: str) -> Job:
     container = await get_container(visitor, reference, to="operate")
     job = await mirror.current().client.call(protocol.CloneContainer(container.id, name, visitor.username), Job)
@@ -73,6 +76,7 @@ async def clone_container(visitor: Visitor, reference: str, name: str) -> Job:
     return job
 
 
+@carried_out
 async def commit_container(visitor: Visitor, reference: str, image: str) -> Job:
     container = await get_container(visitor, reference, to="operate")
     check_image_name(image)
@@ -111,6 +115,7 @@ async def feed_job(visitor: Visitor, job_id: str, offset: int, data: bytes, last
     return await mirror.current().client.call(protocol.FeedJob(job.id, offset, data, last), Job)
 
 
+@carried_out
 async def cancel_job(visitor: Visitor, job_id: str) -> Job:
     job = await get_job(visitor, job_id)
     cancelled = await mirror.current().client.call(protocol.CancelJob(job.id), Job)

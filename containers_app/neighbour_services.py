@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import mirror
-from .audits import audit
+from .audits import audit, carried_out
 from .errors import TerrariumError
 from .services import get_container, may_see_owner, restart_container, target_of
 from .visitors import Visitor
@@ -19,6 +19,7 @@ async def read_dependents(visitor: Visitor, reference: str) -> tuple[list[Depend
     return seen, len(found) - len(seen)
 
 
+@carried_out
 async def rejoin_dependents(visitor: Visitor, reference: str) -> list[tuple[Dependent, str]]:
     """Restart those that are in namespaces of an earlier run, or ended with it. → each, and what was wrong ("" when nothing)."""
     container = await get_container(visitor, reference, to="operate")

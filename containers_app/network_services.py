@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from . import mirror
-from .audits import audit
+from .audits import audit, carried_out
 from .services import may_see_owner, staff_only
 from .spec import NetworkSpec
 from .visitors import Visitor
@@ -30,6 +30,7 @@ def _network_for(visitor: Visitor, network: dict[str, Any]) -> dict[str, Any]:
     return network | {"containers": [one for one in network["containers"] if may_see_owner(visitor, one.get("owner"))]}
 
 
+@carried_out
 async def create_network(visitor: Visitor, spec: NetworkSpec) -> dict[str, Any]:
     staff_only(visitor, "Making networks")
     network = await mirror.current().client.call(protocol.CreateNetwork(spec, visitor.username), dict[str, Any])
@@ -37,6 +38,7 @@ async def create_network(visitor: Visitor, spec: NetworkSpec) -> dict[str, Any]:
     return network
 
 
+@carried_out
 async def remove_network(visitor: Visitor, name: str, engine: str) -> None:
     staff_only(visitor, "Removing networks")
     await mirror.current().client.call(protocol.RemoveNetwork(name, engine), msgspec.Raw)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from . import mirror
-from .audits import audit, audit_limits
+from .audits import audit, audit_limits, carried_out
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from .spec import (
     ENGINE_NAME,
@@ -224,6 +224,7 @@ async def preview_commands(visitor: Visitor, spec: ContainerSpec) -> list[str]:
 # ── changing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@carried_out
 async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
     spec = await _permitted(visitor, spec)
     container = await ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
@@ -251,42 +252,50 @@ async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
     return msgspec.structs.replace(spec, namespaces=msgspec.structs.replace(spec.namespaces, **resolved)) if resolved else spec
 
 
+@carried_out
 async def start_container(visitor: Visitor, reference: str) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "start", container, protocol.StartContainer(container.id))
 
 
+@carried_out
 async def stop_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "stop", container, protocol.StopContainer(container.id, timeout))
 
 
+@carried_out
 async def kill_container(visitor: Visitor, reference: str, signal: int = 9) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "kill", container, protocol.KillContainer(container.id, signal), f"signal {signal}")
 
 
+@carried_out
 async def restart_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "restart", container, protocol.RestartContainer(container.id, timeout))
 
 
+@carried_out
 async def update_container(visitor: Visitor, reference: str, changes: Changes) -> Container:
     container = await get_container(visitor, reference, to="operate")
     told = {name: value for name, value in msgspec.to_builtins(changes).items() if value is not None}
     return await _act(visitor, "update", container, protocol.UpdateContainer(container.id, changes), str(told))
 
 
+@carried_out
 async def pause_container(visitor: Visitor, reference: str) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "pause", container, protocol.PauseContainer(container.id))
 
 
+@carried_out
 async def resume_container(visitor: Visitor, reference: str) -> Container:
     container = await get_container(visitor, reference, to="operate")
     return await _act(visitor, "resume", container, protocol.ResumeContainer(container.id))
 
 
+@carried_out
 async def remove_container(visitor: Visitor, reference: str, force: bool = False) -> None:
     container = await get_container(visitor, reference, to="operate")
     await ask(protocol.RemoveContainer(container.id, force), msgspec.Raw)
@@ -294,6 +303,7 @@ async def remove_container(visitor: Visitor, reference: str, force: bool = False
     await audit(visitor, "remove", target_of(container), "by force" if force else "")
 
 
+@carried_out
 async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges) -> dict[str, LimitReading]:
     container = await get_container(visitor, reference, to="operate")
     readings = await _change_limits(container, protocol.UpdateLimits(container.id, changes))
@@ -301,6 +311,7 @@ async def update_limits(visitor: Visitor, reference: str, changes: LimitChanges)
     return readings
 
 
+@carried_out
 async def put_back_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
     """What somebody has changed in the kernel becomes what was requested again; all of it when ``names`` is ()."""
     container = await get_container(visitor, reference, to="operate")
@@ -309,6 +320,7 @@ async def put_back_limits(visitor: Visitor, reference: str, names: tuple[str, ..
     return readings
 
 
+@carried_out
 async def accept_limits(visitor: Visitor, reference: str, names: tuple[str, ...]) -> dict[str, LimitReading]:
     """What somebody has changed in the kernel counts as requested; all of it when ``names`` is ()."""
     container = await get_container(visitor, reference, to="operate")
@@ -340,6 +352,7 @@ async def execute_command(
     return await ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
 
 
+@carried_out
 async def add_process(visitor: Visitor, reference: str, pid: int, to: tuple[str, ...]) -> Container:
     """A process of the host goes into the container's control groups, and ends with it."""
     container = await get_container(visitor, reference, to="operate")

@@ -68,6 +68,7 @@ async def list_kept(visitor: Visitor, kind: Kind) -> list[Any]:
     return [kind.show(row) for row in await database.run(lambda: list(kind.model._default_manager.all()))]
 
 
+@audits.carried_out
 async def keep(visitor: Visitor, kind: Kind, name: str, description: str, content: dict[str, Any]) -> TemplateView | PresetView:
     services.staff_only(visitor, f"Keeping {kind.word}s")
     row = kind.model(name=name, description=description, **{kind.model.content: content})
@@ -76,6 +77,7 @@ async def keep(visitor: Visitor, kind: Kind, name: str, description: str, conten
     return kind.show(row)
 
 
+@audits.carried_out
 async def remove_kept(visitor: Visitor, kind: Kind, name: str) -> None:
     services.staff_only(visitor, f"Removing {kind.word}s")
     await database.run(lambda: _get(kind.model, name).delete())

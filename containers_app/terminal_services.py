@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from . import mirror
-from .audits import audit
+from .audits import audit, carried_out
 from .errors import InvalidInput, KernelRefused, NotFound, PermissionDenied, Unsupported
 from .services import get_container, may_see_owner, target_of
 from .spec import check_argv
@@ -22,6 +22,7 @@ _TELLING = 'tell=$1; shift; trap : INT QUIT; "$@"; printf "%s%d" "$tell" "$?"'
 _SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -l; exec /bin/sh -l")  # the best one there is
 
 
+@carried_out
 async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int) -> str:
     """→ the session's id, for /ws/terminal/{id}/. It ends with the log-in that it was opened from."""
     container = await _to_enter(visitor, reference, argv, rows, columns)
@@ -30,6 +31,7 @@ async def open_terminal(visitor: Visitor, reference: str, argv: tuple[str, ...],
     return key
 
 
+@carried_out
 async def open_telling_terminal(
     visitor: Visitor, reference: str, argv: tuple[str, ...], rows: int, columns: int
 ) -> tuple[str, str]:
@@ -54,6 +56,7 @@ async def _to_enter(visitor: Visitor, reference: str, argv: tuple[str, ...], row
     return await get_container(visitor, reference, to="operate")
 
 
+@carried_out
 async def open_toolbox(visitor: Visitor, reference: str, image: str, rows: int, columns: int) -> str:
     """→ the session's id, as of a terminal; when it is closed, the toolbox is gone."""
     _check_size(rows, columns)

@@ -38,7 +38,10 @@ class Handler(ASGIHandler):
                 await self._answer(request, receive, send)
 
     async def _answer(self, request: HttpRequest, receive: Receive, send: Send) -> None:
-        """A client that leaves takes its answer along: the view is cancelled, and a stream ends."""
+        """A client that leaves takes its answer along: the view is cancelled, and a stream ends.
+
+        What it has set going in the worker goes on to its entry in the audit log (containers_app/audits.py).
+        """
         answering = asyncio.create_task(self._view_and_send(request, send))
         leaving = asyncio.create_task(self._left(receive))
         try:

@@ -17,9 +17,9 @@ from panel.handler import Handler
 from .conftest import HOST
 
 
-def asked(path: str, token: str = "") -> dict[str, Any]:
+def asked(path: str, token: str = "", method: str = "GET") -> dict[str, Any]:
     headers = [(b"host", HOST.encode()), *([(b"authorization", f"Bearer {token}".encode())] if token else [])]
-    return {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+    return {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
 
 
 async def answer(scope: dict[str, Any], body: bytes = b"") -> int:
