@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from . import mirror
+from . import mirror, shares
 from .audits import audit, audit_limits, carried_out
 from .errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from .spec import (
@@ -261,7 +261,8 @@ async def start_container(visitor: Visitor, reference: str) -> Container:
 @carried_out
 async def stop_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
-    return await _act(visitor, "stop", container, protocol.StopContainer(container.id, timeout))
+    with shares.waiting.taken(visitor):
+        return await _act(visitor, "stop", container, protocol.StopContainer(container.id, timeout))
 
 
 @carried_out
@@ -273,7 +274,8 @@ async def kill_container(visitor: Visitor, reference: str, signal: int = 9) -> C
 @carried_out
 async def restart_container(visitor: Visitor, reference: str, timeout: float | None = None) -> Container:
     container = await get_container(visitor, reference, to="operate")
-    return await _act(visitor, "restart", container, protocol.RestartContainer(container.id, timeout))
+    with shares.waiting.taken(visitor):
+        return await _act(visitor, "restart", container, protocol.RestartContainer(container.id, timeout))
 
 
 @carried_out
@@ -337,6 +339,7 @@ async def _change_limits(container: Container, command: Command) -> dict[str, Li
     return readings
 
 
+@carried_out
 async def execute_command(
     visitor: Visitor, reference: str, argv: tuple[str, ...], timeout: float = 60.0, namespaces: tuple[str, ...] = ()
 ) -> ExecResult:
@@ -348,8 +351,9 @@ async def execute_command(
     known = set(NAMESPACE_TYPES)
     if namespaces and known >= set(namespaces) and known - {"user"} - set(namespaces):
         staff_only(visitor, "Running a program in some of a container's namespaces, and in the host's for the rest,")
-    await audit(visitor, "execute", target_of(container), " ".join(argv))
-    return await ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
+    with shares.waiting.taken(visitor):  # until the worker has answered, whether anybody waits for it or not: carried_out
+        await audit(visitor, "execute", target_of(container), " ".join(argv))
+        return await ask(protocol.ExecuteCommand(container.id, argv, timeout, namespaces), ExecResult)
 
 
 @carried_out

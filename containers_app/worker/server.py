@@ -26,6 +26,7 @@ from .protocol import Failure, FrameTooLong, Hello, Reply, Request
 
 MAX_CONNECTIONS = 64
 MAX_REQUESTS = 512  # under way at once, all connections together
+MAX_WAITING = 384  # of these, requests of WAITING: a kill, a removal and a look always get through
 HIGH_WATER = 1 << 20  # bytes waiting to be sent; past it replies wait, stats are dropped, changes are merged
 STALL = 10.0  # seconds without a byte taken while some wait
 HELLO_TIMEOUT = 5.0  # seconds until a connection must have said who it is
@@ -36,6 +37,13 @@ _log = logging.getLogger(__name__)
 _messages = msgspec.msgpack.Decoder(protocol.FromWeb)
 _commands = msgspec.msgpack.Decoder(protocol.AnyCommand)
 _encode = msgspec.msgpack.Encoder().encode
+# What takes as long as a program, the kernel or a daemon likes.
+WAITING = (
+    protocol.ExecuteCommand, protocol.StopContainer, protocol.RestartContainer, protocol.CreateContainer, protocol.StartContainer,
+    protocol.PauseContainer, protocol.UpdateLimits, protocol.PutBackLimits, protocol.UpdateGroupLimits, protocol.OpenTerminal,
+    protocol.OpenToolbox, protocol.FeedJob, protocol.CancelJob, protocol.ConnectContainer, protocol.DisconnectContainer,
+    protocol.RemoveDockerImage, protocol.PruneImages, protocol.ListVolumes, protocol.RemoveVolume, protocol.PruneVolumes,
+)  # fmt: skip
 # What decoding can raise: not MessagePack or a wrong type; nested too deep; text that is not UTF-8.
 _UNDECODABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
@@ -50,15 +58,37 @@ class WithDescriptor(msgspec.Struct, frozen=True):
 Handle = Callable[[protocol.Command], Awaitable[object]]
 
 
+class Requests:
+    """Those under way, of all connections: they outlive the connection that asked."""
+
+    def __init__(self) -> None:
+        self.all: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def check_room(self, command: protocol.Command) -> None:
+        """TooLarge when there is none for this one."""
+        most = MAX_REQUESTS
+        if isinstance(command, WAITING) and len(self._waiting) >= MAX_WAITING:
+            most = MAX_WAITING
+        elif len(self.all) < MAX_REQUESTS:
+            return
+        raise TooLarge(f"More than {most} requests are under way.", code="too_many", hint="Wait for some to end.")
+
+    def add(self, command: protocol.Command, task: asyncio.Task[None]) -> None:
+        for tasks in (self.all, self._waiting) if isinstance(command, WAITING) else (self.all,):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+
 class Connection:
     """One peer: reads requests, runs them concurrently, sends replies and pushes in the order they are ready."""
 
-    def __init__(self, peer: socket.socket, node: str, handle: Handle, live: Live, requests: set[asyncio.Task[None]]) -> None:
+    def __init__(self, peer: socket.socket, node: str, handle: Handle, live: Live, requests: Requests) -> None:
         self._socket = peer
         self._node = node
         self._handle = handle
         self._live = live
-        self._requests = requests  # shared by all connections: they outlive the connection that asked
+        self._requests = requests
         self._loop = asyncio.get_running_loop()
         self._output: deque[tuple[memoryview, int]] = deque()  # (bytes, fd that goes with the first of them or -1)
         self._waiting = 0  # bytes in _output
@@ -136,42 +166,39 @@ class Connection:
             return self._fail(0, TerrariumError("That is not a message.", code="invalid_message"))
         if not isinstance(request, Request):
             return self._fail(0, TerrariumError("Hello is said once.", code="invalid_message"))
-        if len(self._requests) >= MAX_REQUESTS:
-            busy = TooLarge(f"More than {MAX_REQUESTS} requests are under way.", code="too_many", hint="Wait for some to end.")
+        try:
+            command = _commands.decode(request.body)
+            self._requests.check_room(command)
+        except _UNDECODABLE as error:
+            hint = str(error)[:200]
+            return self._fail(request.id, TerrariumError("There is no such command.", code="invalid_command", hint=hint))
+        except TooLarge as busy:
             return self._fail(request.id, busy)
-        task = asyncio.create_task(self._answer(request))
-        self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
-        return None
+        return self._requests.add(command, asyncio.create_task(self._answer(request.id, command)))
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request_id: int, command: protocol.Command) -> None:
         descriptor = -1
         try:
-            try:
-                command = _commands.decode(request.body)
-            except _UNDECODABLE as error:
-                hint = str(error)[:200]
-                return self._fail(request.id, TerrariumError("There is no such command.", code="invalid_command", hint=hint))
             result: object = None
             if isinstance(command, protocol.Subscribe):
                 check_topics(command.topics)
-                self._send(protocol.frame(Reply(request.id, msgspec.Raw(_encode(None)))))
+                self._send(protocol.frame(Reply(request_id, msgspec.Raw(_encode(None)))))
                 return self._live.subscribe(self, command.topics) if self._open else None
             result = await self._handle(command)
             if isinstance(result, WithDescriptor):
                 descriptor, result = result.descriptor, result.result
             while self.congested:  # before encoding: what waits stays small
                 await self._room.wait()
-            data = protocol.frame(Reply(request.id, msgspec.Raw(_encode(result)), has_fd=descriptor >= 0))
+            data = protocol.frame(Reply(request_id, msgspec.Raw(_encode(result)), has_fd=descriptor >= 0))
             if len(data) > protocol.MAX_REPLY:
                 raise TooLarge("The answer is too long.", hint="Ask for less.")
             self._send(data, descriptor)
             descriptor = -1
         except TerrariumError as error:
-            self._fail(request.id, error)
+            self._fail(request_id, error)
         except Exception:
             _log.exception("%s failed", type(command).__name__)
-            self._fail(request.id, _Internal("The worker made a mistake.", hint="Its log says more."))
+            self._fail(request_id, _Internal("The worker made a mistake.", hint="Its log says more."))
         finally:
             _close(descriptor)
 
@@ -249,7 +276,7 @@ class Server:
         self._live = live
         self._socket: socket.socket | None = None
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._requests: set[asyncio.Task[None]] = set()
+        self._requests = Requests()
         self._accepting: asyncio.Task[None] | None = None
 
     def open(self, group: int) -> None:
@@ -281,8 +308,8 @@ class Server:
         if self._socket is not None:
             self._socket.close()
             self._path.unlink(missing_ok=True)
-        if self._requests:
-            await asyncio.wait(self._requests, timeout=CLOSE_TIMEOUT)
+        if self._requests.all:
+            await asyncio.wait(self._requests.all, timeout=CLOSE_TIMEOUT)
         serving = list(self._connections.values())
         for connection in list(self._connections):
             connection.close()

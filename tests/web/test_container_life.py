@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from containers_app import shares
+from containers_app.engines.base import ExecResult
 from containers_app.models import AuditEntry
 
 SPEC = {"name": "web-1", "image": "busybox", "command": ["sleep", "1000"]}
@@ -21,6 +23,41 @@ async def test_create_answers_201_and_the_list_has_it_at_once(as_olga, worker):
     assert (answer.body["state"], answer.body["owner"], answer.body["command"]) == ("running", "olga", ["sleep", "1000"])
     assert (await listed(as_olga, "web-1"))["pid"] == answer.body["pid"] > 0
     assert (await as_olga.get("/containers/web-1")).body["id"] == answer.body["id"]
+
+
+async def test_each_user_has_a_share_of_what_waits_until_the_worker_has_answered(as_olga, as_otto, olga, worker, monkeypatch):
+    monkeypatch.setattr(shares.waiting, "_most", 2)
+    worker.engine.add("web-1", owner="olga")
+    worker.engine.add("web-2", owner="otto")
+    let = asyncio.Event()
+
+    async def held(container_id, *more):
+        await let.wait()
+        worker.engine.change(container_id, state="exited")
+        return ExecResult(0, "", "")
+
+    monkeypatch.setattr(worker.engine, "execute", held)
+    monkeypatch.setattr(worker.engine, "stop", held)
+    first = asyncio.create_task(as_olga.post("/containers/web-1/exec", {"argv": ["sleep", "600"]}))
+    second = asyncio.create_task(as_olga.post("/containers/web-1/stop"))
+    async with asyncio.timeout(30):
+        while shares.waiting._taken[olga.pk] < 2:
+            await asyncio.sleep(0.005)
+    first.cancel()  # as of a client that hangs up
+    await asyncio.wait([first])
+    refused = await as_olga.post("/containers/web-1/restart")
+    assert (refused.status, refused.code) == (409, "too_many") and refused.body["error"]["hint"]
+    assert (await as_olga.post("/containers/web-1/pause")).status == 200
+    let.set()
+    assert (await as_otto.post("/containers/web-2/exec", {"argv": ["true"]})).status == 200
+    assert (await second).status == 200
+    async with asyncio.timeout(30):
+        while shares.waiting._taken[olga.pk]:
+            await asyncio.sleep(0.005)
+    assert (await as_olga.post("/containers/web-1/stop")).status == 200
+    assert shares.waiting._taken == {}
+    actions = [entry.action async for entry in AuditEntry.objects.filter(username="olga").order_by("pk")]
+    assert sorted(actions) == ["execute", "pause", "stop", "stop"]
 
 
 async def test_create_without_start(as_olga, worker):

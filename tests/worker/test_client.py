@@ -193,7 +193,7 @@ async def test_a_command_under_way_fails_when_the_worker_goes(tmp_path, client, 
     await site.server.close()
     with pytest.raises(WorkerUnavailable):
         await waiting
-    await asyncio.gather(*site.server._requests)
+    await asyncio.gather(*site.server._requests.all)
 
 
 async def test_a_worker_that_hangs_does_not_hang_the_web(client, engine, monkeypatch):

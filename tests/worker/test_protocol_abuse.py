@@ -153,6 +153,25 @@ async def test_more_requests_at_once_than_allowed_are_refused_each_by_its_id(sit
     assert {(await peer.message()).id, (await peer.message()).id} == {1, 2}
 
 
+async def test_what_waits_leaves_room_for_a_look_a_kill_and_a_subscription(site, peer, engine, monkeypatch):
+    monkeypatch.setattr(server, "MAX_WAITING", 2)
+    monkeypatch.setattr(server, "MAX_REQUESTS", 3)
+    let = asyncio.Event()
+    monkeypatch.setattr(engine, "execute", lambda *_: let.wait())
+    container = await engine.create(msgspec.convert({"name": "a", "command": ["sleep", "60"]}, protocol.ContainerSpec), "")
+    slow = encode(protocol.ExecuteCommand(container.id, ("sleep", "60"), 60.0))
+    await peer.send(b"".join(frame(protocol.Request(number, msgspec.Raw(slow))) for number in (1, 2)))
+    for number, command in enumerate((protocol.StopContainer(container.id), protocol.RestartContainer(container.id)), 3):
+        refused = await peer.ask(encode(command), number)
+        assert (refused.id, refused.code) == (number, "too_many")
+    for number, command in enumerate((ListContainers(), protocol.KillContainer(container.id), protocol.Subscribe(("jobs",))), 5):
+        answer = await peer.ask(encode(command), number)
+        assert isinstance(answer, Reply) and answer.id == number
+    let.set()
+    assert {(await peer.message()).id, (await peer.message()).id} == {1, 2}
+    assert isinstance(await peer.ask(encode(protocol.StartContainer(container.id)), 9), Reply)
+
+
 async def test_requests_of_one_connection_run_at_the_same_time(peer, engine):
     container = engine.add("a")
     slow = encode(protocol.ExecuteCommand(container.id, ("sleep", "5"), 0.3))
