@@ -7,12 +7,13 @@ by staff.
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
 import msgspec
 
-from . import mirror
+from . import mirror, shares
 from .audits import audit, carried_out
 from .errors import InvalidInput, NotFound, PermissionDenied
 from .services import get_container, may_see_owner, target_of
@@ -60,12 +61,42 @@ async def remove_image(visitor: Visitor, name: str) -> None:
     await audit(visitor, "remove image", name)
 
 
-async def export_image(visitor: Visitor, name: str) -> int:
-    """The descriptor of a pipe that a tar comes from; the caller closes it."""
+class Tar(io.FileIO):
+    """A pipe that a tar comes from. Its end, also by being lost on any way, ends the export and gives the user's share back."""
+
+    def __init__(self, descriptor: int, visitor: Visitor) -> None:
+        super().__init__(descriptor)
+        self._visitor = visitor
+
+    def close(self) -> None:
+        if not self.closed:
+            shares.exports.give_back(self._visitor)
+        super().close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@carried_out
+async def _open_tar(visitor: Visitor, command: protocol.ExportImage | protocol.ExportContainer, action: str, target: str) -> Tar:
+    shares.exports.take(visitor)
+    try:
+        _, descriptor = await mirror.current().client.call_fd(command, msgspec.Raw)
+    except BaseException:
+        shares.exports.give_back(visitor)
+        raise
+    tar = Tar(descriptor, visitor)
+    try:
+        await audit(visitor, action, target)
+    except BaseException:
+        tar.close()
+        raise
+    return tar
+
+
+async def export_image(visitor: Visitor, name: str) -> Tar:
     await get_image(visitor, name)
-    _, descriptor = await mirror.current().client.call_fd(protocol.ExportImage(name), msgspec.Raw)
-    await audit(visitor, "export image", name)
-    return descriptor
+    return await _open_tar(visitor, protocol.ExportImage(name), "export image", name)
 
 
 @carried_out
@@ -85,12 +116,10 @@ async def commit_container(visitor: Visitor, reference: str, image: str) -> Job:
     return job
 
 
-async def export_container(visitor: Visitor, reference: str) -> tuple[str, int]:
-    """(its name, the descriptor of a pipe that a tar comes from)"""
+async def export_container(visitor: Visitor, reference: str) -> tuple[str, Tar]:
+    """(its name, its files)"""
     container = await get_container(visitor, reference, to="operate")
-    _, descriptor = await mirror.current().client.call_fd(protocol.ExportContainer(container.id), msgspec.Raw)
-    await audit(visitor, "export", target_of(container))
-    return container.name, descriptor
+    return container.name, await _open_tar(visitor, protocol.ExportContainer(container.id), "export", target_of(container))
 
 
 async def list_jobs(visitor: Visitor) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Encoded(bytes):
 class Download:
     """Bytes from a pipe or socket, which is closed when they are sent or nobody takes them."""
 
-    descriptor: int
+    source: io.FileIO
     name: str
 
 
@@ -51,7 +52,7 @@ def is_api_path(path: str) -> bool:
 def answer(result: object, status: int = 200) -> HttpResponseBase:
     if isinstance(result, Download):
         return StreamingHttpResponse(
-            _pieces(result.descriptor),
+            _pieces(result.source),
             content_type="application/x-tar",
             headers={"Content-Disposition": f'attachment; filename="{result.name}"'},
         )
@@ -61,12 +62,12 @@ def answer(result: object, status: int = 200) -> HttpResponseBase:
     return HttpResponse(content, status=status, content_type=JSON)
 
 
-async def _pieces(descriptor: int) -> AsyncIterator[bytes]:
+async def _pieces(source: io.FileIO) -> AsyncIterator[bytes]:
     """Reads ahead by little: what is not taken stays in the pipe, and its writer waits."""
-    os.set_blocking(descriptor, False)
+    os.set_blocking(source.fileno(), False)
     reader = asyncio.StreamReader(limit=PIECE)
     protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, open(descriptor, "rb", buffering=0))  # noqa: ASYNC230, SIM115
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, source)
     try:
         while piece := await reader.read(PIECE):
             yield piece

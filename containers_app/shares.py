@@ -38,3 +38,5 @@ class Share:
 
 # Their answer takes as long as a program likes; the worker's places for them are for all users together (worker/server.py).
 waiting = Share(32, "commands that wait", "Wait for one to end, or kill the container that it waits for.")
+# Each keeps a process of the worker's for as long as it is read; those too are for all together (engines/raw_copies.py).
+exports = Share(3, "exports", "Wait for one to end, or break it off.")

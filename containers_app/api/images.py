@@ -53,8 +53,8 @@ async def commit_container(call: Call) -> object:
 
 
 async def export_container(call: Call) -> object:
-    name, descriptor = await services.export_container(call.visitor, call.path["id"])
-    return Download(descriptor, f"{name}.tar")
+    name, tar = await services.export_container(call.visitor, call.path["id"])
+    return Download(tar, f"{name}.tar")
 
 
 async def list_jobs(call: Call) -> object:

@@ -21,6 +21,8 @@ from .raw_making import Maker, make_etc
 from .raw_run import Sandbox, disk_refused
 from .raw_store import Record, Store
 
+MOST_EXPORTS = 8  # at once: each is a process, for as long as its reader likes
+
 _Work = Coroutine[Any, Any, None]
 
 
@@ -32,6 +34,7 @@ class Copies:
     ) -> None:
         self._find, self._store, self._maker, self._images_of, self._spawn = find, store, maker, images_of, spawn
         self.under_way: list[Record] = []
+        self._exports = 0
 
     async def clone(self, source_id: str, name: str, new_record: Callable[[ContainerSpec], Record], told: Told) -> Sandbox:
         """A sandbox that never ran, with a copy of another's files."""
@@ -71,9 +74,18 @@ class Copies:
         return self._archive(self._images_of.view_of_image(name))
 
     def _archive(self, view: View) -> Archive:
+        if self._exports >= MOST_EXPORTS:
+            raise Conflict(f"{MOST_EXPORTS} exports are under way.", code="too_many", hint="Wait for one to end.")
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        self._spawn(self._images_of.export(view, writing))
+        self._exports += 1
+        self._spawn(self._export(view, writing))
         return Archive(reading)
+
+    async def _export(self, view: View, writing: int) -> None:
+        try:
+            await self._images_of.export(view, writing)
+        finally:
+            self._exports -= 1
 
 
 def check_still(sandbox: Sandbox) -> None:

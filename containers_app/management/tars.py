@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 
@@ -14,11 +15,11 @@ def refuse_terminal() -> None:
         raise CommandError("A tar is nothing for a terminal. Send it to a file: … export NAME > FILE")
 
 
-async def write(descriptor: int) -> None:
-    """Closes ``descriptor``."""
+async def write(tar: io.FileIO) -> None:
+    """Closes ``tar``."""
     try:
-        while data := await asyncio.to_thread(os.read, descriptor, 1 << 20):
+        while data := await asyncio.to_thread(os.read, tar.fileno(), 1 << 20):
             await asyncio.to_thread(sys.stdout.buffer.write, data)
     finally:
-        os.close(descriptor)
+        tar.close()
         sys.stdout.flush()

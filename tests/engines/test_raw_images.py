@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from containers_app.engines import raw_copies
 from containers_app.engines.docker import DockerEngine
 from containers_app.engines.raw import RawEngine
 from containers_app.errors import Conflict, TerrariumError
@@ -173,6 +174,22 @@ async def test_an_export_that_nobody_reads_ends(raw: RawEngine, home: Home) -> N
     archive = await raw.export_image("busybox")
     await asyncio.to_thread(os.read, archive.fd, 10)
     os.close(archive.fd)
+    while len(os.listdir(home.data / "images")) > 1:
+        await asyncio.sleep(0.01)
+
+
+async def test_so_many_exports_at_once_and_no_more(raw: RawEngine, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_copies, "MOST_EXPORTS", 2)
+    archives = [await raw.export_image("busybox") for _ in range(2)]
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Conflict) as refused:
+        await raw.export_image("busybox")
+    assert refused.value.code == "too_many" and len(os.listdir("/proc/self/fd")) == before
+    for archive in archives:
+        os.close(archive.fd)
+    while raw.copies._exports:
+        await asyncio.sleep(0.01)
+    assert "./etc/group" in (await asyncio.to_thread(read_all, (await raw.export_image("busybox")).fd)).getnames()
     while len(os.listdir(home.data / "images")) > 1:
         await asyncio.sleep(0.01)
 

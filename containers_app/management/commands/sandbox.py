@@ -213,8 +213,8 @@ class Command(ServiceCommand):
 
     async def _export(self, visitor: Visitor, options: Options) -> int:
         tars.refuse_terminal()
-        _, descriptor = await image_services.export_container(visitor, options["container"])
-        await tars.write(descriptor)
+        _, tar = await image_services.export_container(visitor, options["container"])
+        await tars.write(tar)
         return 0
 
     def _show(self, options: Options, container: Container) -> int:
