@@ -31,7 +31,7 @@ from ..spec import ContainerSpec, LimitValue, Namespaces, Security
 from . import raw_plan
 from .base import Container
 from .policy import Policy
-from .policy_checks import check_toolbox
+from .policy_checks import check_host_files, check_toolbox
 from .raw_exec import RawTerminal
 from .raw_joins import Joiner
 from .raw_run import Runner
@@ -53,6 +53,7 @@ class Toolboxes:
         if beside.state != "running" or not beside.pid:
             raise Conflict(f"{beside.name} is {beside.state}.", hint="A toolbox stands beside a running container.")
         spec = self._spec(beside, image)
+        check_host_files(self._policy, spec)  # the rest of the spec is ours; beside the host's users toolbox = true lends those
         uid_base = self._joiner.uid_base(spec) if raw_plan.maps_ids(spec) else 0
         box = Record(
             id=self._store.new_id(), node=self._node, spec=spec, owner="", created_at=time.time(), uid_base=uid_base,

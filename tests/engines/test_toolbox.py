@@ -157,6 +157,22 @@ async def test_beside_one_in_the_host_s_pid_namespace_it_stays_out_of_that(both:
     os.close(terminal.fd)
 
 
+async def test_the_hosts_files_are_the_policys_to_show_as_tools_too(home: Home) -> None:
+    async with in_use(home.engine(Allow(host_image=True)), home) as first:
+        box = await first.create(spec("web"), "ann")
+        terminal = await first.toolboxes.open(box, "host", 24, 80)
+        await quiet(terminal.fd)
+        assert "usr" in (await ask(terminal.fd, "ls /")).split()
+        os.close(terminal.fd)
+        await until(lambda: not left(home, first))
+    assert "host" in os.listdir(home.data / "images")  # it stays when the policy takes it back
+    async with in_use(home.engine(), home) as second:
+        box = await second.create(spec("web"), "ann")
+        with pytest.raises(PolicyRefused, match="own files") as refused:
+            await second.toolboxes.open(box, "host", 24, 80)
+        assert "host_image" in refused.value.hint and left(home, second) == []
+
+
 async def test_it_is_refused_in_words(raw: RawEngine, home: Home) -> None:
     box = await raw.create(spec("web"), "ann")
     with pytest.raises(NotFound, match="image"):
