@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from containers_app import image_services
 from containers_app.errors import TerrariumError
+from containers_app.management.service_command import printable
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import Job
 
@@ -35,7 +36,7 @@ async def finish(visitor: Visitor, job: Job, say: Callable[[str], object]) -> Jo
         job = await image_services.get_job(visitor, job.id)
         if job.phase != phase:
             phase = job.phase
-            say(phase)
+            say(printable(phase))
     if job.state != "done":
-        raise CommandError(f"{job.message} {job.hint}".strip())
+        raise CommandError(printable(f"{job.message} {job.hint}".strip()))
     return job

@@ -41,7 +41,7 @@ class ServiceCommand(BaseCommand):
         try:
             code = asyncio.run(self._run(action, username, options))
         except (TerrariumError, LookupError) as error:
-            raise CommandError(f"{error.args[0]} {getattr(error, 'hint', '')}".strip()) from None
+            raise CommandError(printable(f"{error.args[0]} {getattr(error, 'hint', '')}".strip())) from None
         except KeyboardInterrupt:
             code = INTERRUPTED
         if code:
@@ -57,9 +57,11 @@ class ServiceCommand(BaseCommand):
             known.client.close()
 
     def print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+        text = json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False)
+        self.stdout.write("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text))
 
     def print_table(self, head: Sequence[str], rows: list[list[str]]) -> None:
+        rows = [[printable(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         for row in (head, *rows):
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -71,6 +73,11 @@ class ServiceCommand(BaseCommand):
             self.print_table(
                 ("LIMIT", "REQUESTED", "KERNEL", "EFFECTIVE", "UNIT"), [_limit_row(*item) for item in readings.items()]
             )
+
+
+def printable(text: str, but: str = "") -> str:
+    """What might steer a terminal as its backslash escape, save what is in ``but``: sandboxes choose names and arguments."""
+    return "".join(one if one.isprintable() or one in but else one.encode("unicode_escape").decode() for one in text)
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from containers_app import image_services
 from containers_app.errors import Conflict
 from containers_app.management import tars
 from containers_app.management.job_waiting import PAUSE, called_off_with_us, finish
-from containers_app.management.service_command import Handler, Options, ServiceCommand
+from containers_app.management.service_command import Handler, Options, ServiceCommand, printable
 from containers_app.spec import is_upload, parse_import
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import MAX_PIECE, Job
@@ -49,7 +49,7 @@ class Command(ServiceCommand):
             self.print_json({"items": images, "next": None})
             return 0
         for image in images:
-            self.stdout.write(f"{image['engine']:8}{image['size'] or 0:>14}  {image['name']}")
+            self.stdout.write(printable(f"{image['engine']:8}{image['size'] or 0:>14}  {image['name']}"))
         return 0
 
     async def _import(self, visitor: Visitor, options: Options) -> int:
@@ -59,7 +59,7 @@ class Command(ServiceCommand):
             if is_upload(spec.source):
                 await self._send(visitor, job)
             job = await finish(visitor, job, self.stderr.write)
-        self.stdout.write(f"{spec.name} {job.message}".strip())
+        self.stdout.write(printable(f"{spec.name} {job.message}".strip()))
         return 0
 
     async def _send(self, visitor: Visitor, job: Job) -> None:

@@ -14,7 +14,7 @@ from containers_app.management import sandbox_tables, tars, terminal
 from containers_app.management.following import since, write_log
 from containers_app.management.job_waiting import called_off_with_us, finish
 from containers_app.management.run_options import add_run_options, body, restart
-from containers_app.management.service_command import Handler, Options, ServiceCommand, limit_changes
+from containers_app.management.service_command import Handler, Options, ServiceCommand, limit_changes, printable
 from containers_app.spec import parse_changes, parse_container
 from containers_app.visitors import Visitor
 from containers_app.worker.protocol import Container, LogQuery, Stats
@@ -107,7 +107,8 @@ class Command(ServiceCommand):
         if options["json"]:
             self.print_json({"commands": commands})
         else:
-            self.stdout.write("\n".join(commands))
+            text = "\n".join(commands)
+            self.stdout.write(printable(text, "\n\t") if self.stdout.isatty() else text)  # a file may be meant to be executed
         return 0
 
     async def _list(self, visitor: Visitor, options: Options) -> int:
@@ -208,7 +209,7 @@ class Command(ServiceCommand):
             job = await image_services.commit_container(visitor, options["container"], options["image"])
         async with called_off_with_us(visitor, job):
             job = await finish(visitor, job, self.stderr.write)
-        self.stdout.write(f"{job.target} {job.message}".strip())
+        self.stdout.write(printable(f"{job.target} {job.message}".strip()))
         return 0
 
     async def _export(self, visitor: Visitor, options: Options) -> int:
