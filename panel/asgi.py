@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from .behind_proxy import BehindProxy
-from .body_bound import BodyBound
+from .body_bound import bound_bodies
 from .static_app import App, StaticApp
 
 
@@ -16,6 +16,7 @@ def build() -> App:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panel.settings")
     from .handler import application as django_handler  # reads the settings as it is imported
 
+    bound_bodies(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     django_application: Any = django_handler()
     # Only now: they import models, which need the set-up that it has done.
     from channels.routing import ProtocolTypeRouter
@@ -25,7 +26,7 @@ def build() -> App:
     from .pacing import Pacing
 
     # Pacing comes before whatever wraps ``send``: it needs the server's own
-    http: App = Pacing(BodyBound(django_application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+    http: App = Pacing(django_application)
     if settings.STATIC_ROOT and settings.STATIC_ROOT.is_dir():
         http = StaticApp(http, settings.STATIC_ROOT)
     elif settings.DEBUG:

@@ -1,49 +1,70 @@
-"""Refuses request bodies over the bound, whatever Content-Length says, before Django stores them."""
+"""Refuses request bodies over the bound as they come, before anything of them is kept.
+
+Twisted takes in the whole body before Daphne calls the application, and puts a larger one into a file below /tmp, which one
+visitor could fill for all. So the bound stands where the bytes arrive, and what is within it stays in memory.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
-from typing import Any
+
+from daphne import http_protocol
 
 from containers_app.errors import TooLarge
 
-from .static_app import App, Receive, Scope, Send, respond
+LINGER = 5.0  # seconds that a refused body is read on, to no end: a connection closed in its midst would take our answer along
 
 
-class BodyBound:
-    """``most`` is in bytes. The answer is the API's error shape, with status 413."""
+def bound_bodies(most: int) -> None:
+    """Of all requests that Daphne takes from now on; in bytes."""
 
-    def __init__(self, application: App, most: int) -> None:
-        self._application = application
-        self._most = most
+    class Request(BoundedRequest):
+        bound = most
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._most:
-            await self._refuse(send)
-            return
-        got = 0
-        refused = False
+    http_protocol.WebRequest = Request
 
-        async def counted() -> dict[str, Any]:
-            nonlocal got, refused
-            message = await receive()
-            got += len(message.get("body", b""))
-            if got > self._most:
-                refused = True
-                return {"type": "http.disconnect"}
-            return message
 
-        async def guarded(message: dict[str, Any]) -> None:
-            if not refused:
-                await send(message)
+class BoundedRequest(http_protocol.WebRequest):
+    """Daphne's request; its channel calls the methods with Twisted's names."""
 
-        await self._application(scope, counted, guarded)
-        if refused:
-            await self._refuse(send)
+    bound = 0  # bytes
 
-    async def _refuse(self, send: Send) -> None:
-        error = TooLarge(f"The request is longer than {self._most >> 20} MiB.", hint="Send less at once.")
+    def gotLength(self, length: int | None) -> None:
+        """After the headers. ``length`` is None when the body comes in chunks."""
+        self.content = io.BytesIO()
+        self._refused = False
+        if length is not None and length > self.bound:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if not self._refused and self.content.tell() + len(data) > self.bound:
+            self._refuse()
+        if not self._refused:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is complete."""
+        if self._refused:
+            self.channel.loseConnection()
+        else:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        """The answer is the API's error shape."""
+        self._refused = True
+        self.content = io.BytesIO()
+        self.requestHeaders.removeHeader(b"Expect")  # nobody is told to go on
+        error = TooLarge(f"The request is longer than {self.bound >> 20} MiB.", hint="Send less at once.")
         body = json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await respond(send, error.status, body, headers)
+        head = (
+            f"HTTP/1.1 {error.status} Content Too Large", "Content-Type: application/json", f"Content-Length: {len(body)}",
+            "Connection: close", "", "",
+        )  # fmt: skip
+        self.channel.transport.write("\r\n".join(head).encode() + body)
+        asyncio.get_running_loop().call_later(LINGER, self._lose)
+
+    def _lose(self) -> None:
+        if self.channel is not None:  # not gone by itself
+            self.channel.loseConnection()

@@ -2,7 +2,6 @@ import gzip
 
 import pytest
 
-from panel.body_bound import BodyBound
 from panel.static_app import StaticApp
 
 HASHED = "js/app.0123456789ab.js"
@@ -81,16 +80,6 @@ async def test_files_are_only_read(application):
 
 async def test_other_paths_go_on(application):
     assert (await request(application, "/containers/"))[0] == 299
-
-
-async def test_a_body_within_the_bound_goes_through():
-    assert (await request(BodyBound(inner, 10), "/", "POST", body=[b"12345", b"67890"]))[2] == b"1234567890"
-
-
-@pytest.mark.parametrize(("headers", "body"), [([(b"content-length", b"11")], [b"x"]), ([], [b"123456", b"789012"])])
-async def test_a_body_over_the_bound_is_a_413_whatever_it_says(headers, body):
-    status, _, content = await request(BodyBound(inner, 10), "/", "POST", headers, body)
-    assert status == 413 and b'"too_large"' in content
 
 
 async def test_collected_files_get_hashed_names_and_gzip_twins(tmp_path, settings):
