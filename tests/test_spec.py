@@ -16,6 +16,7 @@ from containers_app.spec import (
     ContainerSpec,
     change_to,
     merge_limits,
+    parse_changes,
     parse_container,
     parse_limit,
     parse_limits,
@@ -239,3 +240,14 @@ PARTS = st.dictionaries(st.sampled_from(["vda", "vdb", "sda"]), st.integers(1, 1
 def test_a_change_leads_from_any_limits_by_disk_to_any_others(now: dict[str, int], wanted: dict[str, int]) -> None:
     limits = merge_limits({}, {"io_read_ops": dict(now)})
     assert merge_limits(limits, {"io_read_ops": change_to(dict(wanted), dict(now))}).get("io_read_ops", {}) == wanted
+
+
+def test_labels_have_a_bound_of_all_together() -> None:
+    most = {f"{number}": "x" * 4095 for number in range(4)}
+    assert parse_container({"name": "web-1", "labels": most}).labels == most
+    for labels in (most | {"more": ""}, {f"{number}": "ä" * 2048 for number in range(4)}):
+        with pytest.raises(InvalidInput) as refused:
+            parse_container({"name": "web-1", "labels": labels})
+        assert "16 KiB" in refused.value.hint
+        with pytest.raises(InvalidInput):
+            parse_changes({"labels": labels})

@@ -1,6 +1,7 @@
 """How a Docker container reads from above: what the API's inspect says and the kernel's own word → ``base.Container``.
 
-Inspect answers are foreign: every field may be absent or null.
+Inspect answers are foreign: every field may be absent or null. What an image or a user wrote there has no bound, and a
+container is in every list and frame, so its texts are cut: MOST_TEXT characters each, MOST_WORDS bytes of labels and of command.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import msgspec
 from ..errors import NotFound
 from ..kernel import confinement, namespaces
 from ..kernel.cgroups import Cgroups
-from ..spec import NAMESPACE_TYPES, Port
+from ..spec import MAX_LABELS, NAMESPACE_TYPES, Port
 from . import docker_limits
 from .base import Container, NamespaceView
 from .docker_place import Place, first_pid
 from .docker_spec import OWNER_LABEL
 from .limit_readings import readings
 
+MOST_TEXT = 4096  # characters
+MOST_WORDS = MAX_LABELS  # bytes: what a sandbox may have
 _STATES = {"created": "created", "running": "running", "paused": "paused"}  # restarting, removing, exited, dead: exited
 
 
@@ -63,22 +66,22 @@ def view(
         engine=engine,
         name=str(inspected.get("Name") or "").removeprefix("/"),
         state=status,
-        image=str(config.get("Image") or ""),
-        command=tuple(map(str, [inspected.get("Path") or "", *(inspected.get("Args") or ())])),
-        cwd=str(config.get("WorkingDir") or "/"),
-        user=str(config.get("User") or ""),
+        image=_cut(config.get("Image") or ""),
+        command=_command([inspected.get("Path") or "", *(inspected.get("Args") or ())]),
+        cwd=_cut(config.get("WorkingDir") or "/"),
+        user=_cut(config.get("User") or ""),
         pid=place.pid,
         namespaces=_views(host, place.inodes),
         limits=limits,
         exit_code=int(state.get("ExitCode") or 0) if ended else None,
-        reason=_reason(state, status, limited=asked["memory"] is not None),
+        reason=_cut(_reason(state, status, limited=asked["memory"] is not None)),
         created_at=_seconds(inspected.get("Created")) or 0.0,
         started_at=started_at(inspected),
         finished_at=_seconds(state.get("FinishedAt")) if ended else None,
         owner=str((config.get("Labels") or {}).get(OWNER_LABEL, "")),
-        hostname=str(config.get("Hostname") or ""),
+        hostname=_cut(config.get("Hostname") or ""),
         addresses=_addresses(inspected),
-        labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
+        labels=_labels(config.get("Labels") or {}),
         restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
         restart_count=int(inspected.get("RestartCount") or 0),
         restarting=ended and bool(state.get("Restarting")),
@@ -95,6 +98,35 @@ def as_last_seen(seen: Seen) -> Seen:
     """While the daemon does not answer: what ran may have ended, what did not run can't be started."""
     state = "unknown" if seen.container.state in ("running", "paused") else seen.container.state
     return replace(seen, container=msgspec.structs.replace(seen.container, state=state, stale=True))
+
+
+def _cut(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= MOST_TEXT else whole[: MOST_TEXT - 1] + "…"
+
+
+def _labels(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """Those that fit, in the record's order."""
+    labels: dict[str, str] = {}
+    room = MOST_WORDS
+    for key, value in ((_cut(key), _cut(value)) for key, value in recorded.items()):
+        size = len((key + value).encode())
+        if size <= room:
+            labels[key] = value
+            room -= size
+    return labels
+
+
+def _command(words: list[Any]) -> tuple[str, ...]:
+    """Its words as far as they fit; then "…"."""
+    command: list[str] = []
+    room = MOST_WORDS
+    for word in map(_cut, words):
+        room -= len(word.encode())
+        if room < 0:
+            return (*command, "…")
+        command.append(word)
+    return tuple(command)
 
 
 def _views(host: Mapping[str, Any], inodes: Mapping[str, int]) -> dict[str, NamespaceView]:

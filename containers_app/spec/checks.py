@@ -33,6 +33,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _USER = re.compile(r"[0-9]{1,5}(?::[0-9]{1,5})?", re.ASCII)
 _REFERENCE = re.compile(r"(?:container:[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}|path:/[^\x00]{1,4000})", re.ASCII)
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:/@-]{0,254}", re.ASCII)
+MAX_LABELS = 16 << 10  # bytes of all labels of a container: they are in every list of it
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}", re.ASCII)
 _CAPABILITY = re.compile(r"CAP_[A-Z_]{2,32}", re.ASCII)
 
@@ -318,6 +319,8 @@ def check_names(spec: ContainerSpec) -> None:
     for key, value in spec.labels.items():
         if not key or len(key) > 128 or len(value) > 4096 or not (key + value).isprintable():
             raise InvalidInput(f"{shown(key)} is not a label.", hint="Printable text, up to 128 and 4096 characters.")
+    if sum(len((key + value).encode()) for key, value in spec.labels.items()) > MAX_LABELS:
+        raise InvalidInput("The labels are too large.", hint="At most 16 KiB in all; put more into a file.")
 
 
 def check_id_map(spec: ContainerSpec) -> None:

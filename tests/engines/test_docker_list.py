@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from containers_app.engines.docker import DockerEngine
@@ -149,3 +150,14 @@ async def test_what_confines_it_is_told_as_it_was_asked_for(docker: DockerEngine
         "apparmor=unconfined",
         "label=disable",
     ]
+
+
+async def test_words_without_end_are_cut_and_the_rest_is_told(daemon: Dockerd, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("".join(f"b{number}={'x' * 60_000}\n" for number in range(10)) + "z=last\n")
+    flags = ("--name", "wordy", "--label", "a=first", "--label-file", str(tmp_path / "labels"))
+    daemon.docker("create", *flags, "busybox", "echo", *["y" * 100_000] * 10)
+    async with opened(daemon.url) as (engine, _):
+        wordy = engine.get("wordy")
+        assert (wordy.labels["a"], wordy.labels["z"], wordy.command[0]) == ("first", "last", "echo")
+        assert wordy.labels["b0"].endswith("x…") and wordy.command[-1] == "…"
+        assert len(msgspec.json.encode(wordy)) < 64 << 10
