@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 
 from . import mirror
-from .errors import WorkerUnavailable
-from .services import ask, may_see_event, may_see_owner, staff_only
+from .errors import NotFound, WorkerUnavailable
+from .services import ask, get_container, may_see_event, may_see_owner, staff_only
 from .visitors import Visitor
 from .worker import protocol
 from .worker.protocol import Metrics
@@ -48,9 +49,16 @@ async def read_host(visitor: Visitor) -> dict[str, Any]:
     return await ask(protocol.ReadHost(), dict[str, Any])
 
 
-async def list_events(visitor: Visitor, after: int, limit: int) -> list[protocol.Event]:
-    """Oldest first, the newest ``limit`` of those past ``after``."""
-    events = await ask(protocol.ListEvents(after=after, limit=limit), list[protocol.Event])
+async def list_events(visitor: Visitor, after: int, limit: int, container: str = "") -> list[protocol.Event]:
+    """Oldest first, the newest ``limit`` of those past ``after`` that the visitor may see; of one container, or of all ("").
+
+    One that is gone goes by its whole id.
+    """
+    if container:
+        with contextlib.suppress(NotFound):
+            container = (await get_container(visitor, container)).id
+    owner = "" if visitor.is_staff else visitor.username
+    events = await ask(protocol.ListEvents(after, limit, container, owner), list[protocol.Event])
     return [event for event in events if may_see_event(visitor, event)]
 
 

@@ -214,7 +214,7 @@ async def read_security(visitor: Visitor, reference: str) -> dict[str, Any]:
 
 
 def may_see_event(visitor: Visitor, event: protocol.Event) -> bool:
-    return visitor.is_staff or may_see_owner(visitor, mirror.current().owner(event.container))
+    return may_see_owner(visitor, event.owner)
 
 
 async def preview_commands(visitor: Visitor, spec: ContainerSpec) -> list[str]:

@@ -19,7 +19,8 @@ async def list_events(call: Call) -> object:
     limit = min(within(query.limit, 1, "limit"), 1000)
     if query.cursor and not (query.cursor.isascii() and query.cursor.isdigit() and len(query.cursor) < 17):
         raise InvalidInput("That is not a cursor.", hint='Send the "next" of the page before.')
-    events = await host_services.list_events(call.visitor, within(int(query.cursor or query.after), 0, "after"), limit)
+    after = within(int(query.cursor or query.after), 0, "after")
+    events = await host_services.list_events(call.visitor, after, limit, query.container)
     return {"items": events, "next": None}
 
 

@@ -91,6 +91,7 @@ class EventsQuery(msgspec.Struct, frozen=True):
     limit: int = 200
     after: int = 0  # sequence number
     cursor: str = ""
+    container: str = ""  # left out: of all
 
 
 class NoQuery(msgspec.Struct, frozen=True): ...

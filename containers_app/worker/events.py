@@ -1,15 +1,18 @@
 """The activity log: the newest events in memory, and as JSON lines in a file that survives restarts and full disks.
 
+What is beyond the number kept goes at the expense of whoever has most events: a user's containers together, and each that
+nobody owns, have a share of their own, so that nobody's traffic pushes out what happened to others.
 The file grows to twice what is kept and is then rewritten beside itself and renamed, so that there is a whole one at
 any moment. A line cut short by a crash is skipped. A disk that refuses loses lines in the file, not events on screen.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
-from collections import deque
+from collections import OrderedDict
 from pathlib import Path
 
 import msgspec
@@ -29,7 +32,9 @@ class EventLog:
         self._path = path
         self._node = node
         self._keep = keep
-        self._events: deque[Event] = deque(maxlen=keep)
+        self._events: dict[int, Event] = {}  # by sequence, oldest first
+        self._shares: dict[str, OrderedDict[int, None]] = {}  # whose they are → sequences, oldest first
+        self.last_sequence = 0
         self._lines = 0  # in the file
         self._descriptor = -1
         self._failing = False
@@ -51,15 +56,14 @@ class EventLog:
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue  # cut short by a crash or a full disk, or the empty end
             if event.sequence > self.last_sequence:
-                self._events.append(event)
+                self._keep_one(event)
         if lines and lines[-1]:
             self._lines = 2 * self._keep + 1  # no line end: rewrite before anything is appended to half a line
 
-    @property
-    def last_sequence(self) -> int:
-        return self._events[-1].sequence if self._events else 0
-
-    def record(self, container: str, name: str, engine: str, action: str, detail: str = "", when: float | None = None) -> Event:
+    def record(
+        self, container: str, name: str, engine: str, action: str, detail: str = "", when: float | None = None, *,
+        owner: str = "", replaces: int = 0,
+    ) -> Event:  # fmt: skip
         """Append one event; ``when`` in Unix seconds, now if None."""
         event = Event(
             sequence=self.last_sequence + 1,
@@ -70,8 +74,10 @@ class EventLog:
             engine=engine,
             action=action,
             detail=detail[:MAX_DETAIL],
+            owner=owner,
+            replaces=replaces,
         )
-        self._events.append(event)
+        self._keep_one(event)
         try:
             self._write(event)
         except OSError as error:
@@ -80,14 +86,31 @@ class EventLog:
             self._failing = True
         return event
 
-    def after(self, sequence: int, limit: int) -> list[Event]:
-        """The newest ``limit`` events past ``sequence``, oldest first."""
-        found = [event for event in self._events if event.sequence > sequence]
-        return found[-limit:] if limit > 0 else []
+    def _keep_one(self, event: Event) -> None:
+        self.last_sequence = event.sequence
+        if event.replaces in self._events:
+            self._drop(event.replaces)
+        self._events[event.sequence] = event
+        self._shares.setdefault(_whose(event), OrderedDict())[event.sequence] = None
+        if len(self._events) > self._keep:
+            largest = max(self._shares.values(), key=len)
+            self._drop(next(iter(largest)))
+
+    def _drop(self, sequence: int) -> None:
+        whose = _whose(self._events.pop(sequence))
+        del self._shares[whose][sequence]
+        if not self._shares[whose]:
+            del self._shares[whose]
+
+    def after(self, sequence: int, limit: int, container: str = "", owner: str = "") -> list[Event]:
+        """The newest ``limit`` events past ``sequence``, oldest first: of one container, of one owner's, or of all ("")."""
+        past = itertools.takewhile(lambda event: event.sequence > sequence, reversed(self._events.values()))
+        wanted = (event for event in past if container in ("", event.container) and owner in ("", event.owner))
+        return list(itertools.islice(wanted, max(limit, 0)))[::-1]
 
     def last_actions(self) -> dict[str, Event]:
         """The newest event of each container, by id."""
-        return {event.container: event for event in self._events}
+        return {event.container: event for event in self._events.values()}
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -110,8 +133,12 @@ class EventLog:
         self.close()
         temporary = self._path.with_name(self._path.name + ".new")
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(b"".join(msgspec.json.encode(event) + b"\n" for event in self._events))
+            file.write(b"".join(msgspec.json.encode(event) + b"\n" for event in self._events.values()))
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._path)
         self._lines = len(self._events)
+
+
+def _whose(event: Event) -> str:
+    return f"owner {event.owner}" if event.owner else event.container

@@ -98,7 +98,7 @@ async def list_networks(worker: Worker, _: protocol.ListNetworks) -> object:
 
 
 async def list_events(worker: Worker, command: protocol.ListEvents) -> object:
-    return worker.registry.events.after(command.after, min(max(command.limit, 0), 2000))
+    return worker.registry.events.after(command.after, min(max(command.limit, 0), 2000), command.container, command.owner)
 
 
 async def _of_all(worker: Worker, listing: Callable[[Engine], Listing]) -> list[Any]:

@@ -21,8 +21,8 @@ import msgspec
 
 from ..engines.base import Container, Engine, EngineStatus
 from ..errors import EngineUnavailable, NotFound, TerrariumError, Unsupported
-from ..spec import LimitValue
 from .events import EventLog
+from .limit_moves import LimitMoves
 from .protocol import Event
 
 OPEN_PATIENCE = 3.0  # seconds that the worker waits for its engines before it serves
@@ -58,6 +58,7 @@ class Registry:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, EngineStatus] = {}
 
+        self._moves = LimitMoves(self._tell_limits)
     async def open(self) -> None:
         """Open the engines; one that is slow or fails holds up nobody else, and says so in its status."""
         self._opening = {name: asyncio.create_task(self._open(engine)) for name, engine in self.engines.items()}
@@ -107,6 +108,7 @@ class Registry:
         for engine in self.engines.values():
             await engine.close()
         self.events.close()
+        self._moves.close()
 
     def changed(self, container_id: str) -> None:
         """An engine says that this container may have changed, appeared or gone."""
@@ -178,7 +180,13 @@ class Registry:
         return True
 
     def _record(self, container: Container, action: str, detail: str = "", when: float | None = None) -> None:
-        event = self.events.record(container.id, container.name, container.engine, action, detail, when)
+        self._moves.settle(container.id)
+        self._tell(container, action, detail, when)
+
+    def _tell(self, container: Container, action: str, detail: str, when: float | None = None, replaces: int = 0) -> Event:
+        event = self.events.record(
+            container.id, container.name, container.engine, action, detail, when, owner=container.owner, replaces=replaces
+        )
         self._audience.event(event)
 
     def _catch_up(self) -> None:
@@ -187,12 +195,19 @@ class Registry:
             container = self._containers.get(container_id)
             if container is None:
                 if last.action != "removed" and self._knows_all(last.engine):
-                    self.events.record(container_id, last.name, last.engine, "removed", "while the worker was down")
+                    detail = "while the worker was down"
+                    self.events.record(container_id, last.name, last.engine, "removed", detail, owner=last.owner)
+        if before is not None:
+            self._moves.changed(before, after)
             elif container.state == "exited" and last.action not in ("exited", "oom"):
                 action, detail = ending(container)
                 self._record(container, action, detail, container.finished_at)
             elif container.state in _ALIVE and last.action in ("created", "exited", "oom"):
                 self._record(container, "started", when=container.started_at)
+        return event
+
+    def _tell_limits(self, container: Container, detail: str, replaces: int) -> Event:
+        return self._tell(container, "limits", detail, replaces=replaces)
 
     def _knows_all(self, engine: str) -> bool:
         """Is what this engine does not show really gone?"""
@@ -217,28 +232,9 @@ def happened(before: Container | None, after: Container) -> list[tuple[str, str,
         found.append(("started", "", after.started_at))
     elif before is not None and after.state in _ALIVE and before.started_at != after.started_at:
         found.append(("restarted", "", after.started_at))
-    if before is not None and (detail := _limit_changes(before, after)):
-        found.append(("limits", detail, None))
     return found
 
 
 def ending(container: Container) -> tuple[str, str]:
     reason = container.reason or (f"exited {container.exit_code}" if container.exit_code is not None else "")
     return ("oom" if reason.startswith("OOM killed") else "exited", reason)
-
-
-def _limit_changes(before: Container, after: Container) -> str:
-    if after.state not in _ALIVE or before.state not in _ALIVE:
-        return ""  # limits of a container without a cgroup read as nothing; that is no change
-    words = []
-    for name in sorted(before.limits.keys() | after.limits.keys()):
-        old, new = (side.limits[name].kernel if name in side.limits else None for side in (before, after))
-        if old != new:
-            words.append(f"{name} {_shown(old)} → {_shown(new)}")
-    return ", ".join(words)
-
-
-def _shown(value: LimitValue | None) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{part} {amount}" for part, amount in value.items())
-    return "none" if value is None else str(value)

@@ -83,3 +83,35 @@ def test_the_newest_are_given_oldest_first(open_log):
     assert log.after(5, 10) == []
     assert log.after(0, 0) == []
     assert log.last_actions()["c"].sequence == 5
+
+
+def test_nobodys_traffic_pushes_out_what_happened_to_others(open_log):
+    log = open_log(keep=20)
+    quiet = [log.record("q", "quiet", "raw", "oom", owner="olga"), log.record("d", "outside", "docker", "exited")]
+    for number in range(100):
+        log.record(f"n{number}", "noisy", "raw", "created", owner="otto")
+    for log_ in (log, open_log(keep=20)):
+        kept = log_.after(0, 100)
+        assert kept[:2] == quiet and len(kept) == 20
+        assert [event.sequence for event in kept[2:]] == list(range(85, 103))
+
+
+def test_one_container_and_one_owner_are_chosen_before_the_limit_counts(open_log):
+    log = open_log(keep=100)
+    log.record("a", "a", "raw", "created", owner="olga")
+    log.record("b", "b", "raw", "created", owner="olga")
+    for _ in range(50):
+        log.record("c", "c", "raw", "started", owner="otto")
+    assert [event.sequence for event in log.after(0, 1, container="a")] == [1]
+    assert [event.sequence for event in log.after(0, 1, owner="olga")] == [2]
+    assert [event.sequence for event in log.after(1, 10, owner="olga")] == [2]
+    assert log.after(0, 10, container="a", owner="otto") == []
+
+
+def test_what_is_replaced_is_gone_also_after_a_restart(open_log):
+    log = open_log()
+    first = log.record("c", "a", "raw", "limits", "pids 1 → 2")
+    log.record("d", "b", "raw", "created")
+    log.record("c", "a", "raw", "limits", "pids 1 → 9", replaces=first.sequence)
+    for log_ in (log, open_log()):
+        assert [event.sequence for event in log_.after(0, 10)] == [2, 3]

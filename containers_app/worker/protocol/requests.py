@@ -368,8 +368,12 @@ class ListEvents(Command, frozen=True):
     after: int = 0  # event sequence number
     limit: int = 200
 
+    """The newest ``limit`` of those past ``after``, of one container, of one owner's containers, or of all (""); oldest first."""
+
 
 class Subscribe(Command, frozen=True):
+    container: str = ""  # id
+    owner: str = ""
     topics: tuple[str, ...]
 
 

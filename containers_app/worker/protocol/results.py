@@ -52,7 +52,10 @@ class Dependent(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node."""
+    """Something that happened to a container, for the activity page. ``sequence`` grows by one each, per node.
+
+    One that ``replaces`` another tells all that the other did, and the other is no more.
+    """
 
     sequence: int
     time: float
@@ -62,6 +65,8 @@ class Event(msgspec.Struct, frozen=True):
     engine: str
     action: str  # created started stopped killed exited oom paused resumed removed limits …
     detail: str = ""
+    owner: str = ""  # the container's; "" for those made outside
+    replaces: int = 0  # its sequence; 0: none
 
 
 class Stats(msgspec.Struct, frozen=True, array_like=True):
