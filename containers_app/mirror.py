@@ -58,6 +58,7 @@ class Mirror:
         self._deleted: set[str] = set()  # by us; not yet confirmed by a push
         self._changes: dict[str, int] = {}  # how often each was pushed
         self._changed: asyncio.Future[None] | None = None  # the next push of containers
+        self._awaited: set[str] | None = None  # what is still to come of a list that has begun
         self.latest_stats: StatsFrame | None = None
         self._containers: dict[str, Container] = {}
         self._encoded: dict[str, bytes] = {}
@@ -97,9 +98,17 @@ class Mirror:
         """How often it was pushed; ask before a change, for ``settle``."""
         return self._changes.get(container_id, 0)
 
-    async def settle(self, container: Container, changes: int = 0) -> None:
-        """Return once the list has what the worker answered, or something newer."""
-        await self._until(lambda: self._containers.get(container.id) == container or self.changes(container.id) != changes)
+    async def settle(self, container: Container, changes: int = 0, *, of_many: bool = False) -> None:
+        """Return once the list has what the worker answered, or something newer.
+
+        An act may be pushed in steps, so its own push is waited for, and for a moment in vain where a newer one has come.
+        ``of_many``: changes that follow each other closely have a push each; any since is taken for it.
+        """
+
+        def settled() -> bool:
+            return self._containers.get(container.id) == container or (of_many and self.changes(container.id) != changes)
+
+        await self._until(settled)
         if self.changes(container.id) == changes:
             self._put(container)
 
@@ -170,6 +179,7 @@ class Mirror:
             self.up = push.up
             if not push.up:
                 self.synced = False  # what is known may be old; readers ask the worker itself
+                self._awaited = None
                 self._ready.set()
             self._tell(push)
             return
@@ -181,19 +191,23 @@ class Mirror:
         self._tell(message)
 
     def _change(self, change: ContainersChanged) -> None:
+        if change.reset:
+            self._awaited = set(change.ids)
+            self._deleted &= self._awaited
         fresh = [_containers.decode(raw) for raw in change.containers]
-        gone = set(self._containers) - {container.id for container in fresh} if change.reset else change.removed
+        gone = set(self._containers).difference(change.ids) if change.reset else change.removed
         for container_id in gone:
             self._drop(container_id)
         for container in fresh:
             self._changes[container.id] = self._changes.get(container.id, 0) + 1
             self._put(container)
         self._deleted.difference_update(change.removed)
-        if change.reset:
-            self._deleted.clear()
-        if change.reset:
-            self.synced = self.up = True
-            self._ready.set()
+        if self._awaited is not None:
+            self._awaited.difference_update((container.id for container in fresh), change.removed)
+            if not self._awaited:
+                self._awaited = None
+                self.synced = self.up = True
+                self._ready.set()
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None

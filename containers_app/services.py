@@ -69,7 +69,7 @@ async def _look_up(visitor: Visitor, reference: str, fresh: bool) -> Container:
     known = mirror.current()
     if not await known.ready():
         if not fresh:  # an act needs the id for sure, a read may ask the worker for it
-            return _resolve(visitor, reference, await ask(protocol.ListContainers(), list[Container]))
+            return _resolve(visitor, reference, await _ask_for_all())
         found = None
     else:
         found = known.get(reference) or _resolve_or_none(visitor, reference, list(known.all()))
@@ -115,6 +115,14 @@ async def ask(command: Command, result: type[T]) -> T:
     return await mirror.current().client.call(command, result)
 
 
+async def _ask_for_all() -> list[Container]:
+    """The worker's own list, while there is none here that can be relied on."""
+    found: list[Container] = []
+    while more := await ask(protocol.ListContainers(found[-1].id if found else ""), list[Container]):
+        found += more
+    return found
+
+
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -143,7 +151,7 @@ async def list_containers(
     if state and state not in STATES:
         raise InvalidInput("There is no such state.", hint="States are " + ", ".join(STATES) + ".")
     known = mirror.current()
-    containers = known.all() if await known.ready() else await ask(protocol.ListContainers(), list[Container])
+    containers = known.all() if await known.ready() else await _ask_for_all()
     wanted = q.casefold()
     chosen = sorted(
         (
@@ -335,7 +343,7 @@ async def _change_limits(container: Container, command: Command) -> dict[str, Li
     known = mirror.current()
     before = known.changes(container.id)
     readings = await ask(command, dict[str, LimitReading])
-    await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before)
+    await known.settle(msgspec.structs.replace(known.get(container.id) or container, limits=readings), before, of_many=True)
     return readings
 
 

@@ -17,6 +17,7 @@ from ..visitors import Visitor
 from ..worker.protocol import Container, Event, Job, Stats, StatsFrame
 
 COLUMNS = Stats.__struct_fields__
+PIECE = 1 << 18  # bytes of containers in one frame: daphne sends none of more than 1 MiB
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,13 +61,19 @@ def worker(up: bool) -> str:
     return _text({"type": "worker", "up": up})
 
 
-def all_containers(visitor: Visitor) -> str:
-    seen = [one for one in mirror.current().all() if services.may_see(visitor, one)]
-    return '{"type":"containers","reset":true,"items":[' + _items(seen) + '],"removed":[]}'
+def all_containers(visitor: Visitor) -> tuple[str, list[str]]:
+    """(the list's first frame, ids of what is in none yet). It tells all ids, so that the browser drops what is gone."""
+    seen = {one.id: one for one in mirror.current().all() if services.may_see(visitor, one)}
+    items, rest = _items(seen.values())
+    frame = '{"type":"containers","reset":true,"ids":' + _text(list(seen)) + ',"items":[' + items + '],"removed":[]}'
+    return frame, rest
 
 
-def changed_containers(visitor: Visitor, ids: Iterable[str]) -> str:
-    """Those of ``ids`` that there are, and those that are gone; "" when the visitor may see none of them."""
+def changed_containers(visitor: Visitor, ids: Iterable[str]) -> tuple[str, list[str]]:
+    """(a frame of those of ``ids`` that there are and those that are gone, ids of what is not in it).
+
+    The frame is "" when the visitor may see none of them.
+    """
     known = mirror.current()
     present: list[Container] = []
     removed: list[str] = []
@@ -78,8 +85,9 @@ def changed_containers(visitor: Visitor, ids: Iterable[str]) -> str:
         elif services.may_see(visitor, container):
             present.append(container)
     if not present and not removed:
-        return ""
-    return '{"type":"containers","items":[' + _items(present) + '],"removed":' + _text(removed) + "}"
+        return "", []
+    items, rest = _items(present)
+    return '{"type":"containers","items":[' + items + '],"removed":' + _text(removed) + "}", rest
 
 
 def stats(frame: StatsFrame, visitor: Visitor) -> str:
@@ -101,8 +109,26 @@ def job(under_way: Job, visitor: Visitor) -> str:
     return _text({"type": "job", "job": under_way})
 
 
-def _items(containers: Iterable[Container]) -> str:
-    return b",".join(map(mirror.current().encoded, containers)).decode()
+def _items(containers: Iterable[Container]) -> tuple[str, list[str]]:
+    """(as many as a frame should hold, ids of the others)."""
+    following = iter(containers)
+    items: list[bytes] = []
+    room = PIECE
+    for container in following:
+        encoded = _bounded(container)
+        room -= len(encoded)
+        if room < 0 and items:
+            return b",".join(items).decode(), [container.id, *(other.id for other in following)]
+        items.append(encoded)
+    return b",".join(items).decode(), []
+
+
+def _bounded(container: Container) -> bytes:
+    """One that is larger than a frame (of before labels had a bound) is told without what makes it so; the API has that."""
+    encoded = mirror.current().encoded(container)
+    if len(encoded) > PIECE:
+        encoded = msgspec.json.encode(msgspec.structs.replace(container, command=(), labels={}, ports=()))
+    return encoded
 
 
 def _text(value: object) -> str:

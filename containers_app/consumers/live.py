@@ -3,8 +3,9 @@
     worker ─▶ mirror ─▶ each LiveSocket's _told(): remembers what is due, wakes its sender
                          sender: still logged in? browser keeps up? ─▶ one frame of each kind, the newest
 
-What is due is a set of ids, one stats frame and a few events, so a slow browser costs no memory and gets the latest. The
-channel layer, which copies every message for every viewer, is not used: frames are shared.
+What is due is a set of ids, one stats frame and a few events, so a slow browser costs no memory and gets the latest. A list
+that is too long for one frame (frames.PIECE) comes in several, and the numbers between them. The channel layer, which copies
+every message for every viewer, is not used: frames are shared.
 
 A plain ASGI application rather than a Channels consumer: those visit a database thread on every message.
 """
@@ -94,7 +95,7 @@ class LiveSocket:
         self._flow.begin()
         sender = asyncio.create_task(self._send_due(), name="live socket")
         try:
-            await self._frame(frames.hello(self._visitor, settings.TERRARIUM_NODE))
+            await self._send({"type": "websocket.send", "text": frames.hello(self._visitor, settings.TERRARIUM_NODE)})
             while (message := await receive())["type"] == "websocket.receive":
                 code = await self._serve(message.get("text") or "")
                 if code:
@@ -198,11 +199,13 @@ class LiveSocket:
             if not await self._mirror.ready():
                 return  # no list yet: the mirror tells when there is one
             self._reset = False
-            self._changed.clear()
-            await self._frame(frames.all_containers(self._visitor))
+            text, rest = frames.all_containers(self._visitor)
+            self._changed = set(rest)
+            await self._frame(text)
         elif self._changed:
-            changed, self._changed = self._changed, set()
-            await self._frame(frames.changed_containers(self._visitor, changed))
+            text, rest = frames.changed_containers(self._visitor, self._changed)
+            self._changed = set(rest)
+            await self._frame(text)
         while self._events:
             await self._frame(_shared.of(self._events.popleft(), self._visitor))
         while self._jobs:
@@ -210,7 +213,10 @@ class LiveSocket:
         if self._stats is not None:
             newest, self._stats = self._stats, None
             await self._frame(_shared.of(newest, self._visitor))
+        if self._changed:
+            self._wake.set()
 
     async def _frame(self, text: str) -> None:
         if text:
+            await self._flow.wait()
             await self._send({"type": "websocket.send", "text": text})

@@ -110,11 +110,12 @@ class WorkerClient:
                 up = True
                 while True:
                     yield await pushes.get()
-            except WorkerUnavailable:
+            except TerrariumError:  # the link is lost, or the worker has too much to do to take another subscriber
                 up = False
                 yield LinkChanged(up=False)
             finally:
                 link.close()
+            await asyncio.sleep(RETRY)
 
     def close(self) -> None:
         if self._link is not None:

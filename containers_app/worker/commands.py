@@ -89,9 +89,10 @@ async def handle(worker: Worker, command: protocol.Command) -> object:
 # ── containers ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def list_containers(worker: Worker, _: protocol.ListContainers) -> object:
+async def list_containers(worker: Worker, command: protocol.ListContainers) -> object:
     worker.registry.publish()
-    return worker.registry.encoded(worker.registry.ids())
+    following = sorted(container_id for container_id in worker.registry.ids() if container_id > command.after)
+    return next(worker.registry.pieces(following), [])
 
 
 async def get_container(worker: Worker, command: protocol.GetContainer) -> Container:

@@ -80,7 +80,8 @@ class Live:
             self._ticker = asyncio.create_task(self._tick(), name="stats")
         if "containers" in new:  # last: a peer that is gone is found out, and unsubscribed, by being sent something
             self.registry.publish()
-            subscriber.push(self._containers_frame(self.registry.ids(), reset=True))
+            for data in self._containers_frames(self.registry.ids(), reset=True):
+                subscriber.push(data)
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self._subscriptions.pop(subscriber, None)
@@ -90,15 +91,16 @@ class Live:
             self._latest = None
 
     def containers_changed(self, ids: frozenset[str]) -> None:
-        data = b""
+        frames: list[bytes] = []
         for subscriber, subscription in list(self._subscriptions.items()):
             if "containers" not in subscription.topics:
                 continue
             if subscriber.congested or subscription.missed:
                 subscription.missed |= ids
                 continue
-            data = data or self._containers_frame(ids)
-            subscriber.push(data)
+            frames = frames or self._containers_frames(ids)
+            for data in frames:
+                subscriber.push(data)
 
     def event(self, event: Event) -> None:
         for subscriber, subscription in list(self._subscriptions.items()):
@@ -119,7 +121,8 @@ class Live:
             return
         if subscription.missed:
             missed, subscription.missed = subscription.missed, set()
-            subscriber.push(self._containers_frame(missed))
+            for data in self._containers_frames(missed):
+                subscriber.push(data)
         if "events" in subscription.topics:
             self._send_events(subscriber, subscription)
 
@@ -128,13 +131,13 @@ class Live:
             subscription.last_event = event.sequence
             subscriber.push(frame(Push("events", msgspec.Raw(_encode(event)))))
 
-    def _containers_frame(self, ids: Iterable[str], reset: bool = False) -> bytes:
+    def _containers_frames(self, ids: Iterable[str], reset: bool = False) -> list[bytes]:
         known = set(self.registry.ids())
         wanted = set(ids)
-        change = ContainersChanged(
-            containers=self.registry.encoded(sorted(wanted & known)), removed=tuple(sorted(wanted - known)), reset=reset
-        )
-        return frame(Push("containers", msgspec.Raw(_encode(change))))
+        present, removed = sorted(wanted & known), tuple(sorted(wanted - known))
+        first, *others = [tuple(piece) for piece in self.registry.pieces(present)] or [()]
+        changes = [ContainersChanged(first, removed, reset, tuple(present) if reset else ()), *map(ContainersChanged, others)]
+        return [frame(Push("containers", msgspec.Raw(_encode(change)))) for change in changes]
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ from .protocol import Event
 
 OPEN_PATIENCE = 3.0  # seconds that the worker waits for its engines before it serves
 COALESCE = 0.02  # seconds; an eye does not see it, a burst of starts is one message
+PIECE = 1 << 20  # bytes of containers in one message; one that is larger has a message of its own
 
 _ALIVE = ("running", "paused")
 _log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class Registry:
         self._opened_at = time.time()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, EngineStatus] = {}
-
         self._moves = LimitMoves(self._tell_limits)
+
     async def open(self) -> None:
         """Open the engines; one that is slow or fails holds up nobody else, and says so in its status."""
         self._opening = {name: asyncio.create_task(self._open(engine)) for name, engine in self.engines.items()}
@@ -107,8 +108,8 @@ class Registry:
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
         for engine in self.engines.values():
             await engine.close()
-        self.events.close()
         self._moves.close()
+        self.events.close()
 
     def changed(self, container_id: str) -> None:
         """An engine says that this container may have changed, appeared or gone."""
@@ -143,9 +144,21 @@ class Registry:
         self.publish()
         return list(self._containers.values())
 
-    def encoded(self, ids: Iterable[str]) -> tuple[msgspec.Raw, ...]:
-        """The MessagePack of those of these containers that still exist; each is encoded once per change."""
-        return tuple(raw for container_id in ids if (raw := self._encoded.get(container_id)) is not None)
+    def pieces(self, ids: Iterable[str]) -> Iterator[list[msgspec.Raw]]:
+        """The MessagePack of those of these containers that still exist, by PIECE bytes; each is encoded once per change."""
+        piece: list[msgspec.Raw] = []
+        size = 0
+        for container_id in ids:
+            raw = self._encoded.get(container_id)
+            if raw is None:
+                continue
+            if piece and size + len(memoryview(raw)) > PIECE:
+                yield piece
+                piece, size = [], 0
+            piece.append(raw)
+            size += len(memoryview(raw))
+        if piece:
+            yield piece
 
     def named(self, name: str) -> Container | None:
         return next((container for container in self.all() if container.name == name), None)
@@ -177,6 +190,8 @@ class Registry:
             return True  # an engine shows late what was there before (Docker has come up): nothing happened now
         for action, detail, when in happened(before, after):
             self._record(after, action, detail, when)
+        if before is not None:
+            self._moves.changed(before, after)
         return True
 
     def _record(self, container: Container, action: str, detail: str = "", when: float | None = None) -> None:
@@ -188,6 +203,10 @@ class Registry:
             container.id, container.name, container.engine, action, detail, when, owner=container.owner, replaces=replaces
         )
         self._audience.event(event)
+        return event
+
+    def _tell_limits(self, container: Container, detail: str, replaces: int) -> Event:
+        return self._tell(container, "limits", detail, replaces=replaces)
 
     def _catch_up(self) -> None:
         """Record what happened while no worker ran, as far as the log's last word and the state now tell."""
@@ -197,17 +216,11 @@ class Registry:
                 if last.action != "removed" and self._knows_all(last.engine):
                     detail = "while the worker was down"
                     self.events.record(container_id, last.name, last.engine, "removed", detail, owner=last.owner)
-        if before is not None:
-            self._moves.changed(before, after)
             elif container.state == "exited" and last.action not in ("exited", "oom"):
                 action, detail = ending(container)
                 self._record(container, action, detail, container.finished_at)
             elif container.state in _ALIVE and last.action in ("created", "exited", "oom"):
                 self._record(container, "started", when=container.started_at)
-        return event
-
-    def _tell_limits(self, container: Container, detail: str, replaces: int) -> Event:
-        return self._tell(container, "limits", detail, replaces=replaces)
 
     def _knows_all(self, engine: str) -> bool:
         """Is what this engine does not show really gone?"""

@@ -87,8 +87,7 @@ async function change(container, name) {
   const action = ACTIONS[name];
   const answer = await agree(container, name);
   if (!answer.agreed) return;
-  const result = await api.post(`/containers/${encodeURIComponent(container.id)}/${name}`, {});
-  if (result?.id) store.put(result);
+  await store.put(api.post(`/containers/${encodeURIComponent(container.id)}/${name}`, {}));
   toast(`${container.name} was ${action.done}.`, { action: action.undo ? { label: ACTIONS[action.undo].label, run: () => perform(container.id, action.undo) } : null });
   if (answer.rejoin) await rejoin(container);
 }

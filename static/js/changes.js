@@ -8,7 +8,7 @@ import { store } from "./store.js";
 export const RESTART_POLICIES = { no: "no", "on-failure": "on failure", "unless-stopped": "unless stopped", always: "always" };
 
 async function update(container, changes) {
-  store.put(await api.patch(`/containers/${encodeURIComponent(container.id)}`, changes));
+  await store.put(api.patch(`/containers/${encodeURIComponent(container.id)}`, changes));
 }
 
 export async function rename(container) {

@@ -85,7 +85,6 @@ export class ContainerRow {
     }
     if (!living(container)) setText(this.reason, ending(container));
     showDrift(this.drift, container);
-    this.updateIsolation();
     this.updateStats();
   }
 
@@ -94,6 +93,7 @@ export class ContainerRow {
     setAttribute(this.element, "aria-selected", selected ? "true" : null);
   }
 
+  /** It follows from all containers, so it is not part of update(). */
   updateIsolation() {
     const parts = isolationOf(this.container, store.groups);
     const text = living(this.container) ? isolationText(parts) || "Namespaces are not known" : "No processes, no namespaces";

@@ -142,8 +142,7 @@ class CreateForm {
     this.submit.disabled = true;
     this.submit.setAttribute("aria-busy", "true");
     try {
-      const container = await api.post("/containers", this.body());
-      store.put(container);
+      const container = await store.put(api.post("/containers", this.body()));
       this.dialog.close();
       toast(`${container.name} is ${container.state}.`, { action: { label: "Open", run: () => location.assign(containerUrl(container.id)) } });
     } catch (error) {

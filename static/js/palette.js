@@ -2,8 +2,7 @@
 
 import { ACTIONS, available, containerUrl, perform } from "./actions.js";
 import { h, icon } from "./dom.js";
-import { toastError } from "./feedback.js";
-import { store } from "./store.js";
+import { listen, store } from "./store.js";
 
 const PAGES = ["Overview", "Containers", "Groups", "Namespaces", "Images", "Networks", "Activity", "Host"];
 const MOST = 60; // options shown; typing narrows faster than scrolling
@@ -72,9 +71,13 @@ export function openPalette() {
     event.preventDefault();
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => dialog.remove());
+  const closed = new AbortController();
+  dialog.addEventListener("close", () => {
+    closed.abort();
+    dialog.remove();
+  });
   document.body.append(dialog);
   dialog.showModal();
   draw();
-  if (!store.loaded) store.refresh().then(draw, toastError);
+  if (!store.loaded) listen(closed.signal, "containers", draw); // they are on their way
 }

@@ -22,6 +22,8 @@ class Store extends EventTarget {
   #socket = null;
   #retry = RETRY_FIRST;
   #groups = null;
+  #awaited = null; // Set of ids: what is still to come of a list that has begun
+  #underWay = new Set(); // for each request whose answer will be put: Set of ids that the websocket has told of since
   #topics = new Set(["containers", "stats"]);
 
   constructor() {
@@ -58,14 +60,31 @@ class Store extends EventTarget {
     for (const [place, name] of ["time", ...columns].entries()) (history[name] ??= new History(SAMPLES)).begin(everySecond(items, place, SAMPLES), live);
   }
 
-  /** What an API call returned is taken over at once; the websocket says the same a moment later. */
-  put(...containers) {
-    for (const container of containers) this.containers.set(container.id, container);
-    this.#changed(containers.map((container) => container.id), []);
+  /**
+   * The container that an API call answers with, taken over at once; the websocket says the same a moment later. What the websocket
+   * has told since the call began is no older, and stays.
+   */
+  async put(request) {
+    const told = new Set();
+    this.#underWay.add(told);
+    try {
+      const container = await request;
+      if (told.has(container.id)) return container;
+      this.containers.set(container.id, container);
+      this.#changed([container.id], []);
+      return container;
+    } finally {
+      this.#underWay.delete(told);
+    }
   }
 
   drop(id) {
+    this.#told([id]);
     if (this.containers.delete(id)) this.#changed([], [id]);
+  }
+
+  #told(ids) {
+    for (const told of this.#underWay) for (const id of ids) told.add(id);
   }
 
   #changed(changed, removed, reset = false) {
@@ -88,9 +107,9 @@ class Store extends EventTarget {
     socket.addEventListener("open", () => this.#subscribe());
     socket.addEventListener("message", ({ data }) => {
       clearTimeout(late);
-      this.#retry = RETRY_FIRST;
-      this.#setConnected(true);
-      this.#receive(JSON.parse(data));
+      const message = JSON.parse(data);
+      this.#setConnected(true, message.type === "hello");
+      this.#receive(message);
     });
     socket.addEventListener("close", ({ code }) => {
       clearTimeout(late);
@@ -106,12 +125,13 @@ class Store extends EventTarget {
     });
   }
 
-  #setConnected(up) {
+  /** anew: it was lost in between, too shortly for the reader to be told, and what has happened meanwhile did not come. */
+  #setConnected(up, anew = false) {
     if (up && this.#socket?.readyState !== WebSocket.OPEN) return;
     if (!up && this.#socket?.readyState === WebSocket.OPEN && this.connected) return;
     const before = this.connected;
     this.connected = up;
-    if (before !== up) this.#emit("connection", up);
+    if (before !== up || anew) this.#emit("connection", up);
   }
 
   #subscribe() {
@@ -119,6 +139,7 @@ class Store extends EventTarget {
   }
 
   #receive(message) {
+    if (message.type !== "hello") this.#retry = RETRY_FIRST; // a socket that breaks off after its greeting is not tried for ever at once
     if (message.type === "containers") this.#receiveContainers(message);
     else if (message.type === "stats") this.#receiveStats(message);
     else if (message.type === "event") this.#emit("activity", message);
@@ -126,16 +147,23 @@ class Store extends EventTarget {
     else if (message.type === "worker") this.#emit("worker", message.up);
   }
 
-  #receiveContainers({ reset, items = [], removed = [] }) {
+  /** A list begins with a reset and the ids of all that there are; those that it does not hold itself follow it. */
+  #receiveContainers({ reset, ids, items, removed }) {
     const gone = [...removed];
+    const changed = items.map((item) => item.id);
     if (reset) {
-      const present = new Set(items.map((item) => item.id));
-      for (const id of this.containers.keys()) if (!present.has(id)) gone.push(id);
-      this.loaded = true;
+      this.#awaited = new Set(ids);
+      for (const id of this.containers.keys()) if (!this.#awaited.has(id)) gone.push(id);
     }
     for (const id of gone) this.containers.delete(id);
     for (const item of items) this.containers.set(item.id, item);
-    this.#changed(items.map((item) => item.id), gone, Boolean(reset));
+    for (const id of [...changed, ...gone]) this.#awaited?.delete(id);
+    if (this.#awaited?.size === 0) {
+      this.#awaited = null;
+      this.loaded = true;
+    }
+    this.#told([...changed, ...gone]);
+    this.#changed(changed, gone, Boolean(reset));
   }
 
   #receiveStats({ time, host, columns, rows }) {
@@ -156,17 +184,6 @@ class Store extends EventTarget {
       for (const [name, series] of Object.entries(history)) series.push(name === "time" ? time : null);
     }
     this.#emit("stats", { time, rows });
-  }
-
-  async refresh() {
-    const items = [];
-    let cursor = null;
-    do {
-      const page = await api.get(`/containers${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
-      items.push(...page.items);
-      cursor = page.next;
-    } while (cursor);
-    this.#receiveContainers({ reset: true, items });
   }
 }
 

@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+from containers_app import mirror
+
 
 async def names(api, query=""):
     answer = await api.get(f"/containers{query}")
@@ -79,3 +81,41 @@ async def test_the_list_is_true_again_after_the_worker_was_away(as_staff, worker
     worker.engine.add("while-away")
     await worker.open()
     assert sorted(await names(as_staff)) == ["before", "while-away"]
+
+
+@pytest.fixture
+async def long_list(worker, monkeypatch):
+    """Of more than a frame between worker and web holds."""
+    monkeypatch.setattr("containers_app.worker.protocol.MAX_REPLY", 100_000)
+    monkeypatch.setattr("containers_app.worker.registry.PIECE", 20_000)
+    return sorted(worker.engine.add(f"web-{number}", labels={"fill": "x" * 1000}).name for number in range(200))
+
+
+async def test_a_list_that_no_frame_holds_is_told_when_it_is_whole(as_staff, worker, long_list):
+    known = mirror.current()
+    seen: list[int] = []
+    known.listen(lambda _: known.synced or seen.append(len(list(known.all()))), stats=False)
+    assert sorted(await names(as_staff)) == long_list
+    assert seen and max(seen) < 200
+
+
+async def test_what_went_while_the_worker_was_away_is_gone_from_a_long_list(as_staff, worker, long_list):
+    assert sorted(await names(as_staff)) == long_list
+    await worker.server.close()
+    gone = worker.engine.containers.popitem()[1]
+    await worker.open()
+    long_list.remove(gone.name)
+    assert sorted(await names(as_staff)) == long_list
+    while not mirror.current().synced:
+        await asyncio.sleep(0.001)
+    assert sorted(one.name for one in mirror.current().all()) == long_list
+
+
+async def test_a_long_list_can_be_asked_for_and_acted_on_while_the_worker_tells_nothing(as_staff, worker, long_list):
+    known = mirror.current()
+    await known.ready()
+    known._task.cancel()
+    known.synced = False
+    assert sorted(await names(as_staff)) == long_list
+    for name in long_list[::50]:
+        assert (await as_staff.delete(f"/containers/{name}")).status == 204

@@ -252,3 +252,80 @@ async def test_a_visit_that_has_ended_changes_nothing_over_the_socket(browser, s
         assert "reply" not in message.get("text", "")
     assert message["code"] == 4401
     assert not worker.engine.read_limits(container.id)
+
+
+async def test_a_list_that_no_frame_holds_comes_in_pieces_with_the_numbers_between(browser, staff, worker):
+    names = [worker.engine.add(f"web-{number}", labels={"fill": "x" * 4000}).name for number in range(400)]
+    socket = await opened(browser, "staff", "containers", "stats")
+    first, found, sizes = None, [], []
+    while len(found) < 400:
+        text = (await socket.receive_output())["text"]
+        message = json.loads(text)
+        if message["type"] == "containers":
+            sizes.append(len(text))
+            first = first or message
+            found += message["items"]
+    assert first["reset"] and sorted(first["ids"]) == sorted(item["id"] for item in found)
+    assert sorted(item["name"] for item in found) == sorted(names)
+    assert len(sizes) > 4 and max(sizes) < 512 << 10
+    await until(socket, "stats")
+    change = worker.engine.change(worker.engine.add("last").id, state="exited")
+    assert (await until(socket, "containers", lambda m: m["items"][0]["id"] == change.id))["items"][0]["state"] == "exited"
+    await socket.disconnect()
+
+
+async def test_many_changes_at_once_come_in_pieces_too(browser, staff, worker):
+    containers = [worker.engine.add(f"web-{number}") for number in range(400)]
+    socket = await opened(browser, "staff", "containers")
+    await until(socket, "containers")
+    for container in containers:
+        worker.engine.change(container.id, labels={"fill": "x" * 4000})
+    known = {}
+    while len(known) < 400:
+        text = (await socket.receive_output())["text"]
+        assert len(text) < 512 << 10
+        known |= {item["id"]: item for item in json.loads(text)["items"] if item["labels"]}
+    await socket.disconnect()
+
+
+async def test_one_container_that_no_frame_holds_is_told_without_its_labels(browser, staff, worker):
+    large = worker.engine.add("large", labels={str(number): "x" * 4096 for number in range(300)})
+    small = worker.engine.add("small", labels={"a": "b"})
+    socket = await opened(browser, "staff", "containers", "stats")
+    items = {item["id"]: item for item in (await until(socket, "containers"))["items"]}
+    assert items[large.id]["labels"] == {} and items[small.id]["labels"] == {"a": "b"}
+    await until(socket, "stats")
+    await socket.disconnect()
+
+
+async def test_an_answer_waits_until_the_browser_takes_it(browser, staff, worker):
+    from containers_app.consumers.live import LiveSocket
+
+    container = worker.engine.add("web-1")
+    await browser.log_in("staff")
+    visitor = await visitors.by_session(browser.session)
+    assert visitor is not None
+    sent: list[dict] = []
+
+    async def send(message):
+        sent.append(message)
+
+    await mirror.current().ready()
+    socket = LiveSocket(visitor, send)
+    socket._flow.pauseProducing()
+    arrived: asyncio.Queue = asyncio.Queue()
+    running = asyncio.create_task(socket.run(arrived.get))
+    for pids in range(1, 10):
+        change = {"type": "update_limits", "request": pids, "id": container.id, "limits": {"pids": pids}}
+        arrived.put_nowait({"type": "websocket.receive", "text": json.dumps(change)})
+    while "pids" not in worker.engine.read_limits(container.id):
+        await asyncio.sleep(0.001)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(sent) == 1  # hello
+    socket._flow.resumeProducing()
+    while len(sent) < 10:
+        await asyncio.sleep(0.001)
+    assert [json.loads(message["text"])["request"] for message in sent[1:]] == list(range(1, 10))
+    arrived.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await running

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from containers_app.spec import LimitReading
-from containers_app.worker import protocol, server
+from containers_app.worker import client as worker_client
+from containers_app.worker import protocol, registry, server
+from containers_app.worker.client import LinkChanged
 from containers_app.worker.protocol import Container, ContainersChanged, Event, StatsFrame
 from tests.worker.conftest import RawPeer
 from tests.worker.test_client import SLEEPER
@@ -22,11 +24,16 @@ class Audience:
         self.stats: list[StatsFrame] = []
         self.events: list[Event] = []
         self.known: dict[str, Container] = {}
+        self.refused = False
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._follow(client, topics))
 
     async def _follow(self, client, topics):
         async for push in client.subscribe(topics):
+            if isinstance(push, LinkChanged):
+                self.refused = self.refused or not push.up
+                self._news.set()
+                continue
             match push.topic:
                 case "containers":
                     self._change(decode(push.payload, type=ContainersChanged))
@@ -175,3 +182,66 @@ async def test_events_can_be_read_later_newest_last(client, engine, audience):
     await audience.until(lambda a: len(a.events) == 5)
     newest = await client.call(protocol.ListEvents(after=2, limit=2), list[Event])
     assert [event.sequence for event in newest] == [4, 5]
+
+
+async def test_a_list_that_no_frame_holds_comes_in_pieces_and_the_first_tells_all_ids(client, engine, monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_REPLY", 100_000)
+    monkeypatch.setattr(registry, "PIECE", 20_000)
+    containers = {one.id: one for one in (engine.add(f"c{number}", labels={"fill": "x" * 1000}) for number in range(200))}
+    audience = Audience(client, "containers")
+    await audience.until(lambda a: len(a.known) == 200)
+    first, *others = audience.changes
+    assert first.reset and set(first.ids) == containers.keys()
+    assert others and not any(one.reset or one.ids for one in others)
+    assert audience.known == containers
+    for container in containers.values():
+        engine.change(container.id, labels={"fill": "y" * 1000})
+    await audience.until(lambda a: all(one.labels == {"fill": "y" * 1000} for one in a.known.values()))
+    await audience.leave()
+
+
+async def test_one_container_that_is_larger_than_a_piece_has_one_of_its_own(client, engine, monkeypatch):
+    monkeypatch.setattr(registry, "PIECE", 1000)
+    for number in range(3):
+        engine.add(f"c{number}", labels={"fill": "x" * 5000})
+    audience = Audience(client, "containers")
+    await audience.until(lambda a: len(a.known) == 3)
+    assert [len(change.containers) for change in audience.changes] == [1, 1, 1]
+    await audience.leave()
+
+
+async def test_the_list_can_be_asked_for_by_pages(client, engine, monkeypatch):
+    monkeypatch.setattr(registry, "PIECE", 20_000)
+    ids = {engine.add(f"c{number}", labels={"fill": "x" * 1000}).id for number in range(50)}
+    found, after, pages = [], "", 0
+    while page := await client.call(protocol.ListContainers(after), list[Container]):
+        found += [one.id for one in page]
+        after, pages = found[-1], pages + 1
+    assert found == sorted(ids) and pages > 2
+
+
+async def test_a_lost_link_is_not_connected_again_at_once(site, client, engine, monkeypatch):
+    audience = Audience(client, "containers")
+    await audience.until(lambda a: a.changes)
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    for connection in list(site.server._connections):
+        connection.close()
+    await audience.until(lambda a: len(a.changes) == 2)
+    assert worker_client.RETRY in slept
+    await audience.leave()
+
+
+async def test_who_is_refused_a_subscription_asks_again(site, client, engine, monkeypatch):
+    monkeypatch.setattr(server, "MAX_REQUESTS", 0)
+    audience = Audience(client, "containers")
+    await audience.until(lambda a: a.refused)
+    monkeypatch.setattr(server, "MAX_REQUESTS", 512)
+    await audience.until(lambda a: a.changes)
+    await audience.leave()

@@ -15,7 +15,10 @@ class Command(msgspec.Struct, frozen=True, tag=True, tag_field="command", forbid
     """A registered command; the class name is the word on the wire. Nothing else runs as root."""
 
 
-class ListContainers(Command, frozen=True): ...
+class ListContainers(Command, frozen=True):
+    """The reply is a list of those whose ids follow ``after``, in their order, as many as a reply should hold; [] at the end."""
+
+    after: str = ""
 
 
 class GetContainer(Command, frozen=True):
@@ -365,15 +368,15 @@ class PruneVolumes(Command, frozen=True):
 
 
 class ListEvents(Command, frozen=True):
+    """The newest ``limit`` of those past ``after``, of one container, of one owner's containers, or of all (""); oldest first."""
+
     after: int = 0  # event sequence number
     limit: int = 200
-
-    """The newest ``limit`` of those past ``after``, of one container, of one owner's containers, or of all (""); oldest first."""
+    container: str = ""  # id
+    owner: str = ""
 
 
 class Subscribe(Command, frozen=True):
-    container: str = ""  # id
-    owner: str = ""
     topics: tuple[str, ...]
 
 

@@ -209,8 +209,12 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class ContainersChanged(msgspec.Struct, frozen=True):
-    """``containers`` appeared or changed; ``removed`` are ids that are gone; after ``reset`` there are no others."""
+    """``containers`` appeared or changed; ``removed`` are ids that are gone.
+
+    A list begins with ``reset``: there are no others than ``ids``. Those of them that it does not hold itself follow it.
+    """
 
     containers: tuple[msgspec.Raw, ...]  # encoded base.Container
     removed: tuple[str, ...] = ()
     reset: bool = False
+    ids: tuple[str, ...] = ()

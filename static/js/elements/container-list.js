@@ -9,13 +9,15 @@ import { toastError } from "../feedback.js";
 import { plural } from "../lib/format.js";
 import { parseQuery } from "../lib/query.js";
 import { Selection } from "../selection.js";
-import { debounce } from "../lib/timing.js";
+import { debounce, throttle } from "../lib/timing.js";
 import { listen, store } from "../store.js";
 
 const RESORT = 10; // frames between sorts by a live number, so that rows don't jump about
 const TYPED = 80; // ms after a key until the filter is applied
+const ARRANGE = 100; // ms between two looks at the order of all rows: in a burst each change would be one, of more and more rows
 const NEAR = "200px"; // rows this close to the window are kept up to date too
 const COLUMNS = [["name", "Name", "c-name"], ["engine", "Engine", "c-engine"], ["image", "Image", "c-image"], ["cpu", "CPU cores", "c-cpu"], ["memory", "Memory", "c-mem"], ["pids", "Processes", "c-pids"], [null, "Isolation", "c-ns"], [null, "Actions", "acts"]];
+const NAMES = new Intl.Collator("en", { numeric: true });
 const RANK = { running: 0, paused: 1, created: 2, exited: 3, unknown: 4 };
 
 /** The form is large and most visits don't need it. */
@@ -41,6 +43,15 @@ class ContainerList extends HTMLElement {
   #active = null;
   #selection = new Selection();
   #frames = 0;
+  #changed = new Set(); // ids, since the last arranging
+  #arrange = throttle(() => {
+    for (const id of new Set([...this.#visible, ...this.#changed])) this.#rows.get(id)?.updateIsolation();
+    this.#changed.clear();
+    this.#selection.draw();
+    this.#drawStale();
+    this.#order();
+    this.#filter(false);
+  }, ARRANGE);
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: NEAR });
 
   connectedCallback() {
@@ -179,6 +190,7 @@ class ContainerList extends HTMLElement {
     for (const id of changed) {
       const container = store.containers.get(id);
       if (!container) continue;
+      this.#changed.add(id);
       const row = this.#rows.get(id);
       if (row) row.update(container);
       else {
@@ -189,11 +201,7 @@ class ContainerList extends HTMLElement {
       }
     }
     this.body.append(fresh);
-    for (const id of this.#visible) this.#rows.get(id)?.updateIsolation();
-    this.#selection.draw();
-    this.#drawStale();
-    this.#order();
-    this.#filter(false);
+    this.#arrange();
   }
 
   #drawStale() {
@@ -230,11 +238,11 @@ class ContainerList extends HTMLElement {
 
   #order() {
     const { by, down } = this.#sort;
-    const name = (a, b) => a.container.name.localeCompare(b.container.name, "en", { numeric: true });
+    const name = (a, b) => NAMES.compare(a.container.name, b.container.name);
     const live = { cpu: true, memory: true, pids: true }[by];
     const keys = live ? new Map([...this.#rows.keys()].map((id) => [id, recent(id, by)])) : null;
     const compare = (a, b) => {
-      const first = live ? keys.get(a.container.id) - keys.get(b.container.id) : by === "name" ? (RANK[a.container.state] - RANK[b.container.state]) || name(a, b) : a.container[by].localeCompare(b.container[by]);
+      const first = live ? keys.get(a.container.id) - keys.get(b.container.id) : by === "name" ? (RANK[a.container.state] - RANK[b.container.state]) || name(a, b) : NAMES.compare(a.container[by], b.container[by]);
       return (down ? -first : first) || name(a, b);
     };
     let place = this.body.firstChild;

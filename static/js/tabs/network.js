@@ -71,7 +71,7 @@ class NetworkView {
   async #change(action, network) {
     try {
       await api.post(path(this.id, action), { network });
-      store.put(await api.get(`/containers/${encodeURIComponent(this.id)}`));
+      await store.put(api.get(`/containers/${encodeURIComponent(this.id)}`));
       toast(action === "connect" ? `Connected to ${network}.` : `Disconnected from ${network}.`);
     } catch (error) {
       toastError(error);
