@@ -236,9 +236,10 @@ async def preview_commands(visitor: Visitor, spec: ContainerSpec) -> list[str]:
 async def create_container(visitor: Visitor, spec: ContainerSpec) -> Container:
     spec = await _permitted(visitor, spec)
     container = await ask(protocol.CreateContainer(spec, owner=visitor.username), Container)
-    await mirror.current().settle(container)
+    known = mirror.current()
+    await known.settle(container)
     await audit(visitor, "create", target_of(container), f"{container.engine}, {container.image}")
-    return container
+    return known.get(container.id) or container
 
 
 async def _permitted(visitor: Visitor, spec: ContainerSpec) -> ContainerSpec:
@@ -379,13 +380,13 @@ def _check_program(argv: tuple[str, ...]) -> None:
 
 
 async def _act(visitor: Visitor, action: str, container: Container, command: Command, detail: str = "") -> Container:
-    """Ask the worker, see the change in our own list, audit it."""
+    """Ask the worker, see the change in our own list, audit it. What is returned is no older than what viewers were told."""
     known = mirror.current()
     before = known.changes(container.id)
     changed = await ask(command, Container)
     await known.settle(changed, before)
     await audit(visitor, action, target_of(container), detail)
-    return changed
+    return known.get(container.id) or changed
 
 
 def target_of(container: Container) -> str:

@@ -2,11 +2,13 @@
 
 import { api } from "./api.js";
 import { copyButton, h, icon } from "./dom.js";
-import { eventRow } from "./event_row.js";
+import { EventRows } from "./event_rows.js";
 import * as format from "./lib/format.js";
 import { NAMESPACE_LABELS } from "./lib/sharing.js";
 import { store } from "./store.js";
 import { box, fetched, path, table } from "./tabs/parts.js";
+
+const EVENTS = 500; // rows kept of a container's
 
 function namespaceRow(item) {
   const shared = item.shared_with ?? [];
@@ -55,15 +57,11 @@ async function commands(panel, { id }) {
 }
 
 async function events(panel, { id }) {
-  store.want("events");
-  const body = h("tbody");
-  await fetched(panel, `/events?container=${encodeURIComponent(id)}`, ({ items }) => {
-    body.replaceChildren(...items.filter((event) => event.container === id).sort((a, b) => b.sequence - a.sequence).map((event) => eventRow(event, { withName: false })));
-    return box("Events", h("span", { class: "quiet small" }, "newest first, live"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events, table" }, h("table", null, h("thead", null, h("tr", null, ["Time", "Event", "Detail"].map((head) => h("th", { scope: "col" }, head)))), body)));
-  });
-  const add = ({ detail }) => detail.container === id && body.prepend(eventRow(detail, { withName: false }));
-  store.addEventListener("activity", add);
-  return () => store.removeEventListener("activity", add);
+  const rows = new EventRows({ most: EVENTS, container: id, withName: false });
+  panel.replaceChildren(box("Events", h("span", { class: "quiet small" }, "newest first, live"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events, table" }, h("table", null, h("thead", null, h("tr", null, ["Time", "Event", "Detail"].map((head) => h("th", { scope: "col" }, head)))), rows.body))));
+  const left = new AbortController();
+  rows.follow(left.signal);
+  return () => left.abort();
 }
 
 /** name → {label, icon} and open(panel, context) → tidy?, or load() of a module with such an open, or element: one that is fetched

@@ -2,7 +2,6 @@
 
 import "./spark-line.js";
 import { containerUrl } from "../actions.js";
-import { api } from "../api.js";
 import { track } from "../container_row.js";
 import { dotState, ending } from "../container_state.js";
 import { emptyState, exchange, h, icon, pageData, setText } from "../dom.js";
@@ -10,8 +9,8 @@ import { living } from "../lib/container_facts.js";
 import * as format from "../lib/format.js";
 import { History } from "../lib/history.js";
 import { NAMESPACE_TYPES } from "../lib/sharing.js";
+import { EventRows } from "../event_rows.js";
 import { listen, store } from "../store.js";
-import { eventRow } from "../event_row.js";
 
 const TOP = 6; // containers in each "who uses most"
 const EVENTS = 8;
@@ -21,10 +20,10 @@ const SAMPLES = 60;
 class OverviewPage extends HTMLElement {
   #abort = new AbortController();
   #frames = 0;
+  #events = new EventRows({ most: EVENTS });
   #histories = { cpu: new History(SAMPLES), memory: new History(SAMPLES), pressure: new History(SAMPLES) };
 
   connectedCallback() {
-    store.want("events");
     this.host = pageData().host ?? {};
     const tile = (label, testid) => {
       const value = h("b", { "data-testid": testid }, format.UNKNOWN);
@@ -37,31 +36,24 @@ class OverviewPage extends HTMLElement {
     this.lists = { cpu: h("ol", { class: "top" }), memory: h("ol", { class: "top" }) };
     this.shared = h("ul", { class: "body stack" });
     this.ended = h("ul", { class: "body stack" });
-    this.events = h("tbody");
     const box = (title, content, link) => h("section", { class: "panel-box", "aria-label": title }, h("header", null, h("h2", null, title), link ? h("div", { class: "tools" }, h("a", { class: "small", href: link[0] }, link[1])) : null), content);
     this.full = h("div", { class: "stack" },
       h("div", { class: "grid-2" }, box("Most CPU", this.lists.cpu, ["/containers/", "All containers"]), box("Most memory", this.lists.memory)),
       h("div", { class: "grid-2" }, box("Shared namespaces", this.shared, ["/namespaces/", "Graph"]), box("Ended badly", this.ended, ["/containers/?q=state:exited", "All that ended"])),
-      box("Latest", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Latest events" }, h("table", null, this.events)), ["/activity/", "All activity"]));
+      box("Latest", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Latest events" }, h("table", null, this.#events.body)), ["/activity/", "All activity"]));
     this.none = h("div", { class: "panel-box", hidden: true }, emptyState("containers", "Nothing runs here yet", "Make a sandbox, straight from kernel parts: its own namespaces, limits and root file system, running within a second.", h("a", { class: "button primary", href: "/containers/#new" }, icon("plus"), "New sandbox")));
     this.append(h("div", { class: "page-head" }, h("h1", null, "Overview"), h("span", { class: "sub" }, [this.host.hostname, this.host.kernel, this.host.cgroups && `cgroups ${this.host.cgroups}`].filter(Boolean).join(" · "))),
       h("div", { class: "tiles" }, Object.values(this.tiles).map(({ element }) => element)), this.none, this.full);
     const { signal } = this.#abort;
     listen(signal, "containers", () => this.#draw());
     listen(signal, "stats", () => this.#tick());
-    listen(signal, "activity", (event) => this.#event(event));
     this.#draw();
     this.#rank();
-    api.get("/events").then(({ items }) => items.slice(-EVENTS).forEach((event) => this.#event(event)), () => setText(this.events, ""));
+    this.#events.follow(signal);
   }
 
   disconnectedCallback() {
     this.#abort.abort();
-  }
-
-  #event(event) {
-    this.events.prepend(eventRow(event));
-    while (this.events.children.length > EVENTS) this.events.lastChild.remove();
   }
 
   #tick() {
