@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import Conflict, TerrariumError
 from ..kernel import firewall, shaping, subnets
-from ..kernel.network import DEFAULT, Attachment, Network, describe_bridge
+from ..kernel.network import DEFAULT, Attachment, Network, describe_bridge, guard
 from ..kernel.networks import Networks, open_networks
 from ..kernel.ports import Published
 from ..spec import NET_LIMITS, LimitChanges, LimitValue, NetworkSpec, whole
@@ -104,7 +104,13 @@ class Wire:
     def keep(self, record: Record) -> None:
         """It ran on while there was no worker."""
         self.note_link(record)
-        if record.ports and record.attachment is not None:
+        if record.attachment is None:
+            return
+        try:
+            guard(record.attachment)
+        except OSError as error:  # its link or its bridge has been deleted
+            log.warning("sandbox %s: its port is not guarded: %s", record.id, error)
+        if record.ports:
             assert self.networks is not None
             place = record.spec.network or DEFAULT
             if wrong := self.networks.ports.keep(record.id, record.spec.name, place, record.ports, record.attachment):

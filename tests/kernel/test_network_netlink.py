@@ -1,6 +1,7 @@
 """The messages that are built by hand, held against pyroute2's reading of them and of what they did."""
 
 import errno
+import socket
 import struct
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pyroute2 import IPRoute
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
     from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from containers_app.kernel import netlink, network, subnets
@@ -35,15 +37,19 @@ def test_the_pids_place_is_where_the_message_says(host):
     message, offset = netlink.new_veth("trx-1", 7, "eth0", "02:74:0a:00:00:05")
     patched = bytearray(message)
     struct.pack_into("=I", patched, offset, 4321)
-    create, quiet, isolate = netlink.split(bytes(patched))
+    create, quiet, guard, entry = netlink.split(bytes(patched))
     link = decode(ifinfmsg, create)
     assert (link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MASTER")) == ("trx-1", 7)
     peer = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "VETH_INFO_PEER")
     assert peer.get_attr("IFLA_NET_NS_PID") == 4321
     assert (peer.get_attr("IFLA_IFNAME"), peer.get_attr("IFLA_ADDRESS")) == ("eth0", "02:74:0a:00:00:05")
     assert decode(ifinfmsg, quiet).get_nested("IFLA_AF_SPEC", "AF_INET6").get_attr("IFLA_INET6_ADDR_GEN_MODE") == 1
-    port = decode(ifinfmsg, isolate).get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
+    port = decode(ifinfmsg, guard).get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
     assert port.get_attr("IFLA_BRPORT_ISOLATED") == 1
+    assert (port.get_attr("IFLA_BRPORT_LEARNING"), port.get_attr("IFLA_BRPORT_UNICAST_FLOOD")) == (0, 0)
+    own = decode(ndmsg, entry)
+    assert (own["family"], own["ifindex"], own["state"], own["flags"]) == (socket.AF_BRIDGE, 0, 0x40, 0x04)
+    assert own.get_attr("NDA_LLADDR") == "02:74:0a:00:00:05"
 
 
 def test_a_default_route_reads_as_one():
