@@ -69,7 +69,10 @@ class Watch:
 
     def _is_kept(self, line: str) -> bool:
         """A living panel's own bridge, table and group; what is inside of them is its sandboxes'."""
-        roots = (f"link tr{tag}|table inet terrarium_{tag}|cgroup \\S*/terrarium-{tag}|rule .*tr{tag}\\b.*" for tag in self.kept)
+        roots = (
+            f"link tr{tag}|table (inet|bridge) terrarium_{tag}|cgroup \\S*/terrarium-{tag}|rule .*tr{tag}\\b.*"
+            for tag in self.kept
+        )
         return any(re.fullmatch(root, line) for root in roots)
 
     def _spares(self) -> set[str]:

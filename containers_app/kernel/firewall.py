@@ -1,9 +1,10 @@
-"""What sandboxes may reach: one nftables table per instance, and the rules that let its packets past Docker's.
+"""What sandboxes may reach: nftables tables of the instance, and the rules that let its packets past Docker's.
 
     sandbox → out by an uplink     accepted, masqueraded        sandbox → the bridge's gateway   ping only
     sandbox → another sandbox      refused (the port too)       sandbox → the host, TCP, UDP …   refused
     anything → sandbox             replies, published ports     host → sandbox                   accepted
 
+All by the addresses that packets come from, which are their senders' own: a table beside it sees to that (spoofing.py).
 The same for IPv4 and IPv6; an internal network has no way out, in one that is not isolated the sandboxes reach each other.
 A sandbox is added without touching a rule (all of them name the bridge or the subnet), unless it publishes ports: those are
 destination rules, for packets that come to an address of this host and for what this host sends itself.
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import KernelRefused, Unsupported
+from . import spoofing
 from .network import Network
 from .ports import Published
 
@@ -47,7 +49,7 @@ class Way:
 
 
 def ruleset(tag: str, networks: Sequence[Network], ways: Sequence[Way], published: Sequence[Published]) -> str:
-    """The script for ``nft -f``; it replaces our table in one transaction."""
+    """The script for ``nft -f``; it replaces our tables in one transaction."""
     table = table_name(tag)
     base = {
         "input": ("filter hook input priority filter", [_jump(one, "iifname", "to_host") for one in networks]),
@@ -68,7 +70,7 @@ def ruleset(tag: str, networks: Sequence[Network], ways: Sequence[Way], publishe
         lines += [f"    chain {name} {{", *(f"        {rule}" for rule in rules), "    }"]
     for name, (hook, rules) in base.items():
         lines += [f"    chain {name} {{", f"        type {hook}; policy accept;", *(f"        {rule}" for rule in rules), "    }"]
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, "}", *spoofing.rules(table, f"tr{tag}-", networks), ""])
 
 
 def _chain(network: Network, what: str) -> str:
@@ -181,15 +183,15 @@ def apply(script: str) -> None:
     if done.returncode:
         raise KernelRefused(
             f"The firewall rules were refused: {_first_line(done.stderr)}",
-            hint="The kernel needs nf_tables with inet, nat, masquerade, fib and reject.",
+            hint="The kernel needs nf_tables with inet, bridge, nat, masquerade, fib and reject.",
         )
 
 
-def remove_table(tag: str) -> None:
+def remove_tables(tag: str) -> None:
     """No error when there is none."""
     if _program("nft") is not None:
         table = table_name(tag)
-        apply(f"table inet {table}\ndelete table inet {table}\n")
+        apply("".join(f"table {family} {table}\ndelete table {family} {table}\n" for family in ("inet", "bridge")))
 
 
 def let_past_iptables(tag: str, bridges: Sequence[str], *, ipv6: bool) -> bool:

@@ -244,7 +244,7 @@ def remove_networks(tag: str, path: str, note: str = forwarding.NOTE) -> None:
     with forwarding.host_lock(note):
         for link in reversed(links(tag)):
             _delete_link(link)
-        firewall.remove_table(tag)
+        firewall.remove_tables(tag)
         firewall.remove_iptables_rules(tag)
         if not any(_BRIDGE.fullmatch(link.name) for link in subnets.read_links().values()):
             forwarding.close_forwarding(note)

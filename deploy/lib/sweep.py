@@ -72,16 +72,21 @@ def links(instance: Instance) -> list[str]:
 
 
 def rules(instance: Instance) -> list[str]:
-    """Delete the panel's firewall table and its rules in iptables' chains. Returns what stays."""
-    table = f"terrarium_{instance.tag}"
-    if table in _output("nft", "list", "tables"):
-        _output("nft", "delete", "table", "inet", table)
+    """Delete the panel's firewall tables and its rules in iptables' chains. Returns what stays."""
+    tables = [f"table {family} terrarium_{instance.tag}" for family in ("inet", "bridge")]
+    for table in _standing(tables):
+        _output("nft", "delete", *table.split())
     for program in ("iptables", "ip6tables"):
         for line in _output(program, "-w", "5", "-S").splitlines():
             words = shlex.split(line)
             if f"terrarium-{instance.tag}" in words and words[0] == "-A":
                 _output(program, "-w", "5", "-D", *words[1:])
-    return [f"the firewall table {table}"] if table in _output("nft", "list", "tables") else []
+    return [f"the firewall's {table}" for table in _standing(tables)]
+
+
+def _standing(tables: list[str]) -> list[str]:
+    listed = _output("nft", "list", "tables").splitlines()
+    return [table for table in tables if table in listed]
 
 
 def _output(program: str, *words: str) -> str:

@@ -19,7 +19,8 @@ def opened(tmp_path):
 
 
 def rules(net):
-    return run("nft", "list", "table", "inet", firewall.table_name(net.tag)).stdout
+    tables = [("inet", firewall.table_name(net.tag)), ("bridge", firewall.table_name(net.tag))]
+    return "".join(run("nft", "list", "table", *table).stdout for table in tables)
 
 
 def test_nothing_is_done_while_nothing_changes(opened):
@@ -29,8 +30,12 @@ def test_nothing_is_done_while_nothing_changes(opened):
 
 
 @pytest.mark.parametrize(
-    "command", ["flush ruleset", "flush table inet {}", "delete table inet {}", "flush chain inet {} forward"]
-)
+    "command",
+    [
+        "flush ruleset", "flush table inet {}", "delete table inet {}", "flush chain inet {} forward",
+        "flush table bridge {}", "delete table bridge {}", "flush chain bridge {} port",
+    ],
+)  # fmt: skip
 def test_rules_that_somebody_took_come_back(opened, command):
     whole = rules(opened)
     assert run("nft", *command.format(firewall.table_name(opened.tag)).split()).returncode == 0
@@ -38,6 +43,10 @@ def test_rules_that_somebody_took_come_back(opened, command):
     assert opened.look_after()
     assert rules(opened) == whole
     assert not opened.look_after()
+
+
+def test_the_set_that_the_rules_look_into_cannot_be_changed(opened):
+    assert run("nft", "flush", "set", "bridge", firewall.table_name(opened.tag), "same").returncode != 0
 
 
 def test_a_bridge_that_somebody_deleted_comes_back(opened):
