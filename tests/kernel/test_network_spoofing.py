@@ -5,7 +5,7 @@ import secrets
 import socket
 import time
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
@@ -202,11 +202,17 @@ def let_in(opened):
     assert run("nft", "flush", "chain", "inet", f"terrarium_{opened.tag}", "input").returncode == 0
 
 
+def tagged(payload, kind, times):
+    """The type and the payload of a frame with as many tags of priority (IEEE 802.1Q), which a receiver takes off."""
+    tags = (b"\0\0\x81\0" * times)[:-2] + kind.to_bytes(2, "big")
+    return 0x8100, tags + payload
+
+
 def test_packets_with_anothers_source_address_are_dropped(opened, pair):
     (process, own), (_, victim) = pair
     let_in(opened)
     bridge = network.mac_address(opened.default.subnet, 1)
-    free, free6 = str(opened.default.subnet[-2]), str(opened.default.subnet6[4000])
+    free, free6 = (str(ip_address(int(ip_address(address)) ^ 0x800)) for address in (own.address, own.address6))
     with service(own.gateway) as server:
         port = server.getsockname()[1]
         for sender, source in (
@@ -214,6 +220,8 @@ def test_packets_with_anothers_source_address_are_dropped(opened, pair):
             (own.mac, own.gateway), (own.mac, "0.0.0.0"), (STRANGER, own.address),
         ):  # fmt: skip
             send(process, frame(sender, bridge, IPV4, udp4(source, own.gateway, port, b"forged")))
+        for tags in (1, 2, 3):
+            send(process, frame(own.mac, bridge, *tagged(udp4(victim.address, own.gateway, port, b"forged"), IPV4, tags)))
         with pytest.raises(TimeoutError):
             server.recv(100)
         send(process, frame(own.mac, bridge, IPV4, udp4(own.address, own.gateway, port, b"true")))
