@@ -3,7 +3,7 @@
 A slider that is dragged makes fifty changes of limits a second. Of these the log has one entry, for what the slider was left at:
 it is written with the first change and brought along with the next ones, until none has come for SETTLED seconds, LONGEST at
 most, or another entry of anybody's follows. Who waits for a change does not wait for its entry. A web process that is killed
-loses what the last BREATH seconds would have written, not the changes: the worker's own activity log has each.
+loses what the last BREATH seconds would have written, not the changes: the worker's own activity log has the first and the last.
 
 Nobody escapes the log by hanging up: what the worker was asked it carries out whoever waits for the answer, so an act goes on to
 its entry too (``carried_out``), and what was refused has none.
@@ -102,9 +102,11 @@ def audit_limits(visitor: Visitor, action: str, target: str, changes: LimitChang
 
 
 async def settle() -> None:
-    """Write now what waits."""
+    """Write now what waits. What is being written at this moment has been then, too."""
     if waiting := _taken():
         await database.run(_store, waiting)
+    else:
+        await database.run(lambda: None)  # there is one thread, and it goes by the order of asking
 
 
 async def _write_moves() -> None:
