@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
+import time
 
 DEEPEST = 4096  # levels of one walk: what it has to remember is bounded
-WALKS = 256  # at most: who makes files for ever does not keep us for ever
+LONGEST = 60.0  # seconds that further walks begin in, after the first: who makes files for ever does not keep us for ever
 _MEANWHILE = {errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE}  # something was made or moved
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ def clear_away(path: str) -> None:
 
 
 def _remove_directory(path: str) -> None:
-    for _ in range(WALKS):
+    until = math.inf
+    while time.monotonic() < until:
         error = _take(path, True)
         if error is None or error.errno == errno.ENOENT:
             return
@@ -47,6 +50,7 @@ def _remove_directory(path: str) -> None:
         for error in _empty(path):
             if error.errno not in _MEANWHILE:
                 raise error
+        until = min(until, time.monotonic() + LONGEST)
     os.rmdir(path)
 
 

@@ -34,6 +34,9 @@ export function containerUrl(id, tab = "") {
   return `/containers/${encodeURIComponent(id)}/${tab ? `${tab}/` : ""}`;
 }
 
+/** Something may run in it: its engine asks for force then. */
+const mayRun = (container) => living(container) || container.restarting || container.state === "unknown";
+
 /** "web-1 shares net with db, cache": what else is touched when this one goes */
 function impact(container) {
   return isolationOf(container, store.groups).filter((part) => part.others.length).map((part) => `${part.type} is shared with ${part.others.join(", ")}`);
@@ -43,7 +46,7 @@ async function confirmRemoval(container) {
   const shared = impact(container);
   const leaning = await dependents(container);
   return ask(`Remove ${container.name}?`, [
-    h("p", null, living(container) ? "It is running: its processes are killed, and its files and log are deleted." : "Its files and log are deleted."),
+    h("p", null, living(container) ? "It is running: its processes are killed, and its files and log are deleted." : mayRun(container) ? "What runs in it is killed, and its files and log are deleted." : "Its files and log are deleted."),
     leaning.length ? warning(container, leaning) : shared.length ? h("p", { class: "quiet" }, `Mind: ${shared.join("; ")}.`) : null,
   ], "Remove");
 }
@@ -78,7 +81,7 @@ async function rejoin(container) {
 
 async function remove(container) {
   if (!(await confirmRemoval(container))) return;
-  await api.delete(`/containers/${encodeURIComponent(container.id)}${living(container) || container.restarting ? "?force=1" : ""}`);
+  await api.delete(`/containers/${encodeURIComponent(container.id)}${mayRun(container) ? "?force=1" : ""}`);
   store.drop(container.id);
   toast(`${container.name} was removed.`);
 }

@@ -66,7 +66,6 @@ def test_a_file_or_a_link_in_its_place_goes_too(tree: Path) -> None:
 @pytest.mark.parametrize("deepest", [file_tree.DEEPEST, 1, 7])
 def test_a_tree_of_any_depth_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deepest: int) -> None:
     monkeypatch.setattr(file_tree, "DEEPEST", deepest)
-    monkeypatch.setattr(file_tree, "WALKS", 10_000)
     nest(tmp_path / "tree", 5000 if deepest > 100 else 100)
     nest(tmp_path / "tree", 20, "second")
     file_tree.remove(str(tmp_path / "tree"))
@@ -155,7 +154,8 @@ def test_what_takes_the_place_of_a_directory_is_not_followed(tree: Path, monkeyp
     assert beside(tree) == ["beside", "beside/kept"]
 
 
-def test_who_makes_files_for_ever_does_not_keep_it_for_ever(tree: Path) -> None:
+def test_who_makes_files_for_ever_does_not_keep_it_for_ever(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_tree, "LONGEST", 0.2)
     maker = "import os, sys; os.chdir(sys.argv[1]); n = 0\nwhile True:\n    os.close(os.open(str(n), os.O_CREAT)); n += 1"
     with subprocess.Popen([sys.executable, "-c", maker, str(tree / "empty")], stderr=subprocess.DEVNULL) as process:
         while not os.listdir(tree / "empty"):

@@ -1,7 +1,7 @@
 // The tab "Exec": one program to its end, in all of the container's namespaces or in some of them, as nsenter does.
 
 import { api } from "../api.js";
-import { copyButton, errorState, h } from "../dom.js";
+import { copyButton, errorState, h, visitor } from "../dom.js";
 import { joinCommand, splitCommand } from "../lib/argv.js";
 import { NAMESPACE_TYPES } from "../lib/sharing.js";
 import { store } from "../store.js";
@@ -25,7 +25,7 @@ function outcome(line, result, seconds) {
 }
 
 export async function open(panel, { id }) {
-  const raw = store.containers.get(id)?.engine === "raw";
+  const choosable = store.containers.get(id)?.engine === "raw" && visitor().staff;
   const command = h("input", { class: "mono", placeholder: "ls -l /", required: true, autocomplete: "off", spellcheck: "false", "data-testid": "exec-command" });
   const all = h("input", { type: "radio", name: "exec-all", props: { checked: true } });
   const some = h("input", { type: "radio", name: "exec-all", "data-testid": "exec-some" });
@@ -38,7 +38,8 @@ export async function open(panel, { id }) {
   function draw() {
     choice.hidden = !some.checked;
     const partly = some.checked && !boxes[0].checked;
-    hint.textContent = partly ? "Without mnt it is the host's program with the host's files, read-only; staff may start those, where the policy shows them." : "One program, run to its end within 60 seconds. Words are split as a shell would; for pipes write sh -c '…'.";
+    if (partly) hint.textContent = "Without mnt it is the host's program with the host's files, read-only, where the policy shows them. For the rest it has the host's own namespaces.";
+    else hint.textContent = some.checked ? "For what is left out it has the host's own namespaces, where the policy lends them." : "One program, run to its end within 60 seconds. Words are split as a shell would; for pipes write sh -c '…'.";
   }
   async function send(event) {
     event.preventDefault();
@@ -64,7 +65,7 @@ export async function open(panel, { id }) {
   }
   const form = h("form", { class: "stack", on: { submit: send, change: draw } },
     h("div", { class: "row" }, h("label", { class: "field grow" }, h("span", null, "Program and arguments"), command)),
-    raw ? h("div", { class: "row wrap" }, h("label", { class: "row small" }, all, "in all of its namespaces"), h("label", { class: "row small" }, some, "only in these:"), choice) : null,
+    choosable ? h("div", { class: "row wrap" }, h("label", { class: "row small" }, all, "in all of its namespaces"), h("label", { class: "row small" }, some, "only in these:"), choice) : null,
     hint, h("div", { class: "row" }, run));
   draw();
   panel.replaceChildren(h("div", { class: "stack" }, box("Run one program", null, h("div", { class: "body" }, form)), runs));
