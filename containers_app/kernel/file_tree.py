@@ -15,7 +15,7 @@ import os
 import time
 
 DEEPEST = 4096  # levels of one walk: what it has to remember is bounded
-LONGEST = 60.0  # seconds that further walks begin in, after the first: who makes files for ever does not keep us for ever
+LONGEST = 5.0  # seconds that further walks begin in, after the first: who makes files for ever does not keep us for ever
 _MEANWHILE = {errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE}  # something was made or moved
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = logging.getLogger(__name__)

@@ -171,7 +171,8 @@ async def test_nonsense_ends_the_socket_and_nothing_else(browser, staff, worker,
     assert (await browser.get("/containers/")).status_code == 200
 
 
-async def test_a_browser_that_does_not_keep_up_gets_the_newest_only(browser, staff, worker):
+async def held_back(browser):
+    """(socket, what it has sent, a queue of what it receives, the task of it) for a browser that takes nothing."""
     from containers_app.consumers.live import LiveSocket
 
     await browser.log_in("staff")
@@ -187,6 +188,11 @@ async def test_a_browser_that_does_not_keep_up_gets_the_newest_only(browser, sta
     socket._flow.pauseProducing()
     arrived: asyncio.Queue = asyncio.Queue()
     running = asyncio.create_task(socket.run(arrived.get))
+    return socket, sent, arrived, running
+
+
+async def test_a_browser_that_does_not_keep_up_gets_the_newest_only(browser, staff, worker):
+    socket, sent, arrived, running = await held_back(browser)
     arrived.put_nowait({"type": "websocket.receive", "text": json.dumps({"type": "subscribe", "topics": ["containers"]})})
     await asyncio.sleep(0)
     for number in range(50):
@@ -299,22 +305,8 @@ async def test_one_container_that_no_frame_holds_is_told_without_its_labels(brow
 
 
 async def test_an_answer_waits_until_the_browser_takes_it(browser, staff, worker):
-    from containers_app.consumers.live import LiveSocket
-
     container = worker.engine.add("web-1")
-    await browser.log_in("staff")
-    visitor = await visitors.by_session(browser.session)
-    assert visitor is not None
-    sent: list[dict] = []
-
-    async def send(message):
-        sent.append(message)
-
-    await mirror.current().ready()
-    socket = LiveSocket(visitor, send)
-    socket._flow.pauseProducing()
-    arrived: asyncio.Queue = asyncio.Queue()
-    running = asyncio.create_task(socket.run(arrived.get))
+    socket, sent, arrived, running = await held_back(browser)
     for pids in range(1, 10):
         change = {"type": "update_limits", "request": pids, "id": container.id, "limits": {"pids": pids}}
         arrived.put_nowait({"type": "websocket.receive", "text": json.dumps(change)})
