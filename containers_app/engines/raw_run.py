@@ -15,12 +15,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..errors import InvalidInput, KernelRefused, NotFound, TerrariumError
 from ..kernel import binds, host_image, images, procfs, standing
 from ..kernel import syscalls as sc
 from ..kernel.cgroups import Cgroups
 from ..kernel.children import SETUP_SECONDS
-from ..spec import NET_LIMITS, LimitReading, Mount, signal_number, whole
+from ..spec import NET_LIMITS, LimitReading, Mount, signal_number
 from . import raw_init, raw_plan, raw_recover, raw_restart, raw_view
 from .base import Container
 from .groups import Groups
@@ -28,7 +30,7 @@ from .keeper_client import Exit, KeeperClient, Launched
 from .raw_joins import Joiner
 from .raw_network import Wire
 from .raw_signals import catches, send
-from .raw_store import UIDS_EACH, Ending, OomKill, Record, Run, Store
+from .raw_store import UIDS_EACH, Ending, Record, Run, Store
 from .raw_unwritten import Unwritten
 
 if TYPE_CHECKING:
@@ -284,8 +286,7 @@ class Runner:
 
     async def _settle(self, sandbox: Sandbox, ending: Ending) -> None:
         record = sandbox.record
-        if killed := await asyncio.to_thread(self._take_down, sandbox.paths):
-            ending = Ending(ending.code, ending.signal, ending.at, oom_killed=killed)
+        ending = msgspec.structs.replace(ending, **await asyncio.to_thread(self._take_down, sandbox.paths))
         await self.wire.release(record)
         self.unwatch(sandbox)
         if record.run is not None:
@@ -297,16 +298,16 @@ class Runner:
         sandbox.ended.set()
         self._ended(sandbox)
 
-    def _take_down(self, paths: dict[str, str]) -> OomKill | None:
-        """In a thread: what is left in the cgroups may take its time. Whether the kernel killed for memory there."""
-        killed = None
+    def _take_down(self, paths: dict[str, str]) -> dict[str, Any]:
+        """In a thread: what is left in the cgroups may take its time. What an Ending says where the kernel killed for memory."""
+        found: dict[str, Any] = {}
         with contextlib.suppress(TerrariumError):
             if self._cgroups.oom_kills(paths):
-                killed = OomKill()
-                own, effective = self._cgroups.read(paths, ("memory",))["memory"]
-                killed = OomKill(None if effective is None else whole(effective), own == effective)
+                found["oom_killed"] = True
+                own, found["oom_limit"] = self._cgroups.read(paths, ("memory",))["memory"]
+                found["oom_own"] = own == found["oom_limit"]
         self.release(paths)
-        return killed
+        return found
 
     def release(self, paths: dict[str, str]) -> None:
         """End whatever is left in the cgroups and remove them. The network namespace takes its link along.

@@ -42,20 +42,15 @@ class Run(msgspec.Struct, frozen=True):
     started_at: float = 0.0
 
 
-class OomKill(msgspec.Struct, frozen=True):
-    """The kernel killed for memory in the group. What held it then: ``limit`` bytes, its ``own`` or those of one above."""
-
-    limit: int | None = None  # None: nothing did, so the host was short of memory; or it was not known
-    own: bool = False
-
-
 class Ending(msgspec.Struct, frozen=True):
     """``code`` None: nobody saw how it ended (the keeper died too, on a kernel that doesn't keep it)."""
 
     code: int | None
     signal: int
     at: float | None
-    oom_killed: OomKill | bool | None = None  # true: by a worker that did not write what held it
+    oom_killed: bool = False
+    oom_limit: int | None = None  # bytes that held it then; None: none did, so the host was short of memory, or it is not known
+    oom_own: bool = False  # that was its own limit, not one of a group above
 
 
 class Record(msgspec.Struct, kw_only=True):

@@ -17,7 +17,7 @@ from . import raw_isolation, raw_plan, raw_restart
 from .base import Container, NamespaceView
 from .limit_readings import readings
 from .raw_checks import REFERENCES, without_link
-from .raw_store import UIDS_EACH, Ending, OomKill, Record
+from .raw_store import UIDS_EACH, Ending, Record
 
 STATE_OF_PHASE = {"ready": "created", "starting": "created", "running": "running", "removing": "exited"}
 
@@ -36,11 +36,10 @@ def describe_ending(ending: Ending, stopped_by: str, *, init: bool = False) -> s
     """
     killed = signal.SIGKILL in (ending.signal, (ending.code or 0) - 128)
     if ending.oom_killed and killed and not stopped_by:
-        held = ending.oom_killed if isinstance(ending.oom_killed, OomKill) else OomKill()
-        if held.limit is None:
+        if ending.oom_limit is None:
             return "OOM killed"
-        at = f"{held.limit / (1 << 20):g} MiB"
-        return f"OOM killed at {at}" if held.own else f"OOM killed: its group may have {at}"
+        limit = f"{ending.oom_limit / (1 << 20):g} MiB"
+        return f"OOM killed at {limit}" if ending.oom_own else f"OOM killed: its group may have {limit}"
     return f"{_plainly(ending, stopped_by, init=init)}{'; a process in it was OOM killed' if ending.oom_killed else ''}"
 
 
